@@ -15,7 +15,7 @@ use crate::{
     routing::{CampaignIntent, Work},
 };
 
-mod candidates;
+pub(super) mod candidates;
 mod choices;
 mod limits;
 mod rollout;

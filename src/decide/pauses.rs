@@ -10,12 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{InLedger, ServerInput, ServerPast, World, grants, servers::rounded};
+use super::{InLedger, ServerInput, ServerPast, World, grants};
 use crate::{
     feedback::{Change, Judged, Pause, PauseChange, Standing},
     resources::{
         Blocker, Condition, ConditionStatus, ConditionType, Duration, Key, Percent, Rate, Reason, SendingServerSpec,
-        bound::{grouped, told},
+        bound::{grouped, rate_in_words, told},
         pause_when::EffectivePauseWhen,
         resume::ServerResume,
         sending_server::{CameBack, PausedNamespace},
@@ -272,7 +272,7 @@ pub(super) fn came_back(standing: &Standing, spec: &SendingServerSpec, share: Op
         bounce_percent: share_of(judged.failed(), judged.ended()),
         complaint_percent: share_of(judged.complained, judged.accepted),
         paused: paused.collect(),
-        share: share.map(|rate| rounded(rate.messages as f64 / rate.per.std().as_secs_f64())),
+        share: share.map(|rate| rate_in_words(rate.messages as f64 / rate.per.std().as_secs_f64())),
     })
 }
 

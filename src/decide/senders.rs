@@ -4,7 +4,7 @@
 //! Where everybody may write plans, and for campaigns in the plan namespace itself, a violation is only reported: whoever writes
 //! the campaign could write the grant as well. How a namespace uses its own servers is its own affair.
 
-use super::{Blocker, World, campaigns::Candidate};
+use super::{Blocker, World, campaigns::candidates::Candidate};
 use crate::resources::{
     CampaignSpec, Key, Plan, Reason,
     senders::{Says, Senders, foreign},

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     dns::Subject,
     feedback::Standing,
+    meta::bound::rate_in_words,
     providers::Provider as _,
     report::ServerReport,
     resources::{
@@ -210,7 +211,7 @@ fn status(known: &Known<'_>, verdict: &Verdict, warmup: Option<&Progress>, condi
         per_domain: used_by_domain(spec, report),
         warmup: warmup.and_then(|warmup| warmup.status(report.and_then(|report| report.warmup_left))),
         came_back: pauses::came_back(known.standing(), spec, known.share),
-        slowed_to: report.and_then(|report| report.slowed_to).map(rounded),
+        slowed_to: report.and_then(|report| report.slowed_to).map(rate_in_words),
         effective: EffectiveServer {
             connections,
             in_flight: report.map_or_else(in_flight_at_first, |report| report.in_flight_max),
@@ -242,17 +243,6 @@ fn acceptance(spec: &SendingServerSpec, input: &ServerInput, ownership: Option<&
         return Err(problem.clone());
     }
     input.built.clone().map(|_| ())
-}
-
-/// A rate in words, rounded to two digits so that it does not keep changing.
-pub(super) fn rounded(per_second: f64) -> String {
-    let (count, unit) = match per_second {
-        1.0.. => (per_second, "second"),
-        _ if per_second * 60.0 >= 1.0 => (per_second * 60.0, "minute"),
-        _ => (per_second * 3600.0, "hour"),
-    };
-    let digits = 10_f64.powf((count.max(1.0).log10().floor() - 1.0).max(0.0));
-    format!("about {} a {unit}", (count / digits).round() * digits)
 }
 
 /// The blocker that follows from its probes.

@@ -8,18 +8,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     limits::{Allowance, Limiter},
     receivers::{Receiver, Receivers},
-    stages::ReadyMessage,
+    stages::{DomainUse, ReadyMessage},
 };
 use crate::{ledger::domain_key, report::DomainReport, routing::DomainIntent};
-
-/// What a claim counts towards beside its server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DomainUse {
-    /// Whose recipient it is for.
-    pub receiver: Receiver,
-    /// The key under which the ledger counts it.
-    pub key: Arc<str>,
-}
 
 /// The limits of a server.
 #[derive(Debug)]

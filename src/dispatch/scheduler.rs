@@ -22,7 +22,6 @@ use self::crowding::Room;
 use super::{
     calls::CallId,
     campaign::{CampaignRun, Opened, Pick, WithHeadroom},
-    domains::DomainUse,
     guard::domain_of,
     index::{CampaignIx, LaneIx},
     lane::{Lane, LaneRef},
@@ -31,7 +30,7 @@ use super::{
     rendered::Rendered,
     reroutes::Reroutes,
     route::EligibleSet,
-    stages::{Disposition, InFlight, ReadyMessage, RenderFailure, Settled},
+    stages::{Disposition, DomainUse, InFlight, ReadyMessage, RenderFailure, Settled},
     turns::Turns,
 };
 use crate::{

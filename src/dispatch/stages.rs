@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::{
     calls::CallId,
-    domains::DomainUse,
     index::{CampaignIx, LaneIx},
     receivers::Receiver,
     refusals::Refusals,
@@ -36,6 +35,15 @@ pub struct ReadyMessage {
     pub needs_8bit: bool,
     /// See [`crate::providers::Outgoing::needs_smtputf8`].
     pub needs_smtputf8: bool,
+}
+
+/// What a claim counts towards beside its server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainUse {
+    /// Whose recipient it is for.
+    pub receiver: Receiver,
+    /// The key under which the ledger counts it.
+    pub key: Arc<str>,
 }
 
 /// A recipient whose template failed.

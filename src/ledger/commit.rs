@@ -16,6 +16,7 @@ use super::{
 use crate::{
     audience::canonical,
     feedback::{Person, Suppression, SuppressionReason},
+    meta::bound::shortened,
     resources::fate::Fate,
     token::Keys,
 };
@@ -517,12 +518,4 @@ pub(super) fn add_usage(connection: &Connection, key: &str, minute: i64, by: i64
         )?
         .execute(params![minute, key, by])?;
     Ok(())
-}
-
-/// The first `chars` characters.
-pub(super) fn shortened(text: &str, chars: usize) -> &str {
-    if text.len() <= chars {
-        return text;
-    }
-    text.char_indices().nth(chars).map_or(text, |(end, _)| text.get(..end).unwrap_or(text))
 }

@@ -8,7 +8,6 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    commit::shortened,
     error::{Fault, LedgerError},
     rollouts, standing, suppressions,
     writer::Writer,
@@ -17,6 +16,7 @@ use crate::{
     audience::canonical,
     feedback::{Complaints, Event, EventKind, Judged, MessageIdentity, MessageReference, Person, Suppression, SuppressionReason},
     message::message_id,
+    meta::bound::shortened,
     resources::fate::Fate,
 };
 

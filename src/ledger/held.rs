@@ -1,7 +1,5 @@
 //! Held messages, servers that are out of use for a run, and how an operator resumes it.
 
-use std::collections::HashSet;
-
 use rusqlite::{Connection, params};
 
 use super::{
@@ -51,7 +49,7 @@ impl Writer {
                 connection.execute(JUDGE_ANEW, [run.0])?;
                 super::rollouts::judge_anew(connection, run)?;
             }
-            Ok((changes, awaiting_their_row(connection, run)?))
+            Ok((changes, super::runs::awaiting_their_row(connection, run)?))
         })?;
         self.run(run)?.to_resend.extend(awaiting);
         Ok(changes)
@@ -102,15 +100,6 @@ fn resend_unknown(connection: &Connection, changes: &mut Changes, run: RunId, no
         [run.0, now_ms],
     )?;
     Ok(())
-}
-
-/// Messages whose row of the audience has to be read first: to be resent on an operator's request, or to be retried after their
-/// template failed.
-pub(super) fn awaiting_their_row(connection: &Connection, run: RunId) -> Result<HashSet<u64>, Fault> {
-    let mut statement = connection
-        .prepare_cached("SELECT seq FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 2 AND next_attempt_at_ms IS NULL")?;
-    let seqs = statement.query_map([run.0], |row| row.get::<_, i64>(0))?;
-    Ok(seqs.map(|seq| seq.map(i64::cast_unsigned)).collect::<Result<_, _>>()?)
 }
 
 pub(super) fn guards(connection: &Connection, run: RunId) -> Result<Vec<KnownGuard>, Fault> {

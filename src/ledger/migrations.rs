@@ -5,7 +5,10 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 
-use super::{error::Fault, schema::VERSION};
+use super::{error::Fault, meta};
+
+/// The version of `schema.sql`, to which the last step leads.
+pub(super) const VERSION: i64 = 7;
 
 /// The step that leads away from each version, the first from version 1. A step drops the views it breaks: they are written afterwards.
 pub(super) const STEPS: [&str; 6] = [
@@ -172,7 +175,7 @@ pub(super) fn migrate(connection: &Connection, version: i64) -> Result<(), Fault
 fn apply(connection: &Connection, step: &str, from: i64) -> Result<(), Fault> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     // Another process may have been faster, between the check and the lock.
-    if super::schema::meta(connection, "schema")? == from {
+    if meta::number(connection, "schema")? == from {
         connection.execute_batch(step)?;
         connection.execute("UPDATE meta SET value = ?1 WHERE key = 'schema'", [from + 1])?;
     }

@@ -5,6 +5,7 @@
 //! handle to it, [`LedgerReader`] reads beside it, [`RecipientIndex`] keeps recipients unique within a run, and [`Facts`] is what
 //! decisions ask of either. The schema is documented for users in docs/ledger.md.
 
+mod aging;
 mod commit;
 mod error;
 mod events;
@@ -14,6 +15,7 @@ mod generations;
 mod hash_file;
 mod held;
 mod keys;
+mod meta;
 mod migrations;
 mod people;
 mod reader;

@@ -7,16 +7,16 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     AudienceRead, BadRow, Changes, DueMessage, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts, ServerDay, ServerId,
     UnresolvedClaim, Usage,
-    commit::{add_usage, row as row_of, shortened},
+    commit::{add_usage, row as row_of},
     domain_key,
     error::{Fault, LedgerError},
     rollouts,
-    suppressions::Suppressing,
-    writer::{RunState, Writer},
+    writer::{RunState, Suppressing, Writer},
 };
 use crate::{
     audience::canonical,
     feedback::{FeedbackCounts, Judged},
+    meta::bound::shortened,
     resources::{campaign::WhenOutcomeIsUnknown, fate::Fate, resume::Handled},
 };
 
@@ -88,7 +88,7 @@ impl Writer {
                 retry_failed_templates(connection, record.id, now_ms)?.write(connection)?;
             }
             let mut to_resend = resolve(connection, record.id, start.when_outcome_is_unknown, &left, now_ms)?;
-            to_resend.extend(super::held::awaiting_their_row(connection, record.id)?);
+            to_resend.extend(awaiting_their_row(connection, record.id)?);
             let last: Option<i64> = connection
                 .prepare_cached("SELECT max(seq) FROM messages WHERE run_id = ?1 AND partition = 0")?
                 .query_row([record.id.0], |row| row.get(0))?;
@@ -209,6 +209,15 @@ impl Writer {
             Ok(())
         })
     }
+}
+
+/// Messages whose row of the audience has to be read first: to be resent on an operator's request, or to be retried after their
+/// template failed.
+pub(super) fn awaiting_their_row(connection: &Connection, run: RunId) -> Result<HashSet<u64>, Fault> {
+    let mut statement = connection
+        .prepare_cached("SELECT seq FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 2 AND next_attempt_at_ms IS NULL")?;
+    let seqs = statement.query_map([run.0], |row| row.get::<_, i64>(0))?;
+    Ok(seqs.map(|seq| seq.map(i64::cast_unsigned)).collect::<Result<_, _>>()?)
 }
 
 /// Schedules recipients whose template failed to be mailed once their row of the audience is read: the template or the row may have

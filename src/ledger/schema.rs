@@ -13,12 +13,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use super::{
     LedgerOptions, Synchronous,
     error::{Fault, LedgerError, LedgerErrorKind},
-    migrations,
+    meta,
+    migrations::{self, VERSION},
 };
 use crate::{feedback::EventKind, resources::fate::Fate};
 
-/// The version of `schema.sql`.
-pub(super) const VERSION: i64 = 7;
 /// Marks the file as a ledger ("MFlt").
 const APPLICATION_ID: i64 = 0x4d46_6c74;
 /// The database's name in the state folder.
@@ -122,7 +121,7 @@ fn prepare_writer(connection: &Connection, options: LedgerOptions) -> Result<(),
         Some(_) => {}
         None => make(connection)?,
     }
-    if meta(connection, "fates")? < FATES {
+    if meta::number(connection, "fates")? < FATES {
         connection.execute_batch("BEGIN IMMEDIATE")?;
         write_views(connection)?;
         connection.execute_batch("COMMIT")?;
@@ -209,7 +208,7 @@ pub(super) fn check_version(connection: &Connection) -> Result<Option<i64>, Faul
         )
         .into());
     }
-    let version = meta(connection, "schema")?;
+    let version = meta::number(connection, "schema")?;
     if version > VERSION {
         return Err(LedgerError::new(
             LedgerErrorKind::NewerVersion,
@@ -217,7 +216,7 @@ pub(super) fn check_version(connection: &Connection) -> Result<Option<i64>, Faul
         )
         .into());
     }
-    if version == VERSION && meta(connection, "fates")? > FATES {
+    if version == VERSION && meta::number(connection, "fates")? > FATES {
         return Err(LedgerError::new(
             LedgerErrorKind::NewerVersion,
             format!("{name} was written by a newer version of Mailfleet, which knows more outcomes than this one; use that version"),
@@ -227,25 +226,13 @@ pub(super) fn check_version(connection: &Connection) -> Result<Option<i64>, Faul
     Ok(Some(version))
 }
 
-/// A number from `meta`.
-pub(super) fn meta(connection: &Connection, key: &str) -> Result<i64, Fault> {
-    let value = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()?;
-    value.ok_or_else(|| {
-        let name = connection.path().unwrap_or(DATABASE);
-        Fault::Ledger(LedgerError::new(
-            LedgerErrorKind::Corrupt,
-            format!("{name} is damaged: its table `meta` has no `{key}`; restore it from a backup"),
-        ))
-    })
-}
-
 /// Raises the epoch: no earlier process can write to this ledger any more.
 pub(super) fn take_over(connection: &Connection) -> Result<i64, Fault> {
     let mut statement = connection.prepare("UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value")?;
     let epoch = statement.query_row([], |row| row.get(0)).optional()?;
     match epoch {
         Some(epoch) => Ok(epoch),
-        None => meta(connection, "epoch"),
+        None => meta::number(connection, "epoch"),
     }
 }
 

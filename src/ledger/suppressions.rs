@@ -4,13 +4,13 @@ use rusqlite::{Connection, Row, params};
 
 use super::{
     Claim,
-    commit::shortened,
     error::{Fault, LedgerError},
-    writer::{RunState, Writer},
+    writer::{RunState, Suppressing, Writer},
 };
 use crate::{
     audience::canonical,
     feedback::{Person, Suppression},
+    meta::bound::shortened,
     token::Keys,
 };
 
@@ -20,15 +20,6 @@ const DETAIL_CHARS: usize = 250;
 const PURPOSE: &str = "forgotten person";
 /// The bytes of a hash that are kept.
 const HASH_BYTES: usize = 16;
-
-/// What is known of the suppressions of a namespace without looking any up.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Suppressing {
-    /// Somebody is suppressed.
-    pub anybody: bool,
-    /// Somebody is known by a hash alone.
-    pub forgotten: bool,
-}
 
 impl Suppressing {
     pub(super) fn of(connection: &Connection, namespace: &str) -> Result<Self, Fault> {

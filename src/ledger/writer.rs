@@ -9,14 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::{
     LedgerOptions, RunId,
     error::{Fault, LedgerError, LedgerErrorKind},
-    schema, standing,
-    suppressions::Suppressing,
+    meta, schema,
 };
 use crate::token::Keys;
 
@@ -27,13 +26,6 @@ pub(super) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 const CHECKPOINT_PAGES: i64 = 4000;
 /// The number of jobs between two checks of the log's length.
 const JOBS_BETWEEN_LOOKS: u32 = 16;
-/// Usage is kept by minute for two days, and by hour for the longest window (31 days) plus an hour.
-const USAGE_BY_MINUTE: i64 = 2 * 24 * 60;
-const USAGE_KEPT: i64 = 31 * 24 * 60 + 60;
-/// Days of servers are kept for five years, in minutes: a warm-up has up to a year of days that count.
-const DAYS_KEPT: i64 = 5 * 366 * DAY_MINUTES;
-const DAY_MINUTES: i64 = 24 * 60;
-
 /// The database, as held by the writing thread.
 pub(super) struct Book {
     pub(super) connection: Connection,
@@ -42,6 +34,15 @@ pub(super) struct Book {
     /// The identities of the log and its index, which SQLite keeps beside the database.
     log: [(PathBuf, (u64, u64)); 2],
     pub(super) epoch: i64,
+}
+
+/// What is known of the suppressions of a namespace without looking any up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Suppressing {
+    /// Somebody is suppressed.
+    pub anybody: bool,
+    /// Somebody is known by a hash alone.
+    pub forgotten: bool,
 }
 
 /// The writer's state of a run that was begun in this process.
@@ -93,7 +94,7 @@ impl Writer {
         };
         let log = [beside("-wal")?, beside("-shm")?];
         let book = Book { connection, path, identity, log, epoch };
-        let seed = book.read(|connection| schema::meta(connection, "seed"))?.cast_unsigned();
+        let seed = book.read(|connection| meta::number(connection, "seed"))?.cast_unsigned();
         Ok(Self { book, runs: HashMap::new(), now_ms: 0, seed, keys: None, jobs: 0, rolled_hour: 0, _lock: lock })
     }
 
@@ -191,7 +192,7 @@ impl Book {
     }
 
     fn check_epoch(&self) -> Result<(), Fault> {
-        let epoch = schema::meta(&self.connection, "epoch")?;
+        let epoch = meta::number(&self.connection, "epoch")?;
         if epoch == self.epoch {
             return Ok(());
         }
@@ -207,32 +208,5 @@ impl Book {
             self.connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?.query_row([], |_| Ok(()))?;
         }
         Ok(())
-    }
-
-    fn roll_usage(&self, minute: i64) -> Result<(), LedgerError> {
-        let by_minute = (minute - USAGE_BY_MINUTE) / 60 * 60;
-        self.transaction(|connection| {
-            // Of servers, whole days are kept for warm-up, in the day's last minute.
-            let by_day = (minute - USAGE_KEPT) / DAY_MINUTES * DAY_MINUTES;
-            connection.execute(
-                "INSERT INTO usage (minute, key, count) SELECT minute / 1440 * 1440 + 1439 AS day, key, sum(count) FROM usage
-                 WHERE minute < ?1 AND minute % 1440 <> 1439 AND instr(key, ' ') = 0 GROUP BY day, key
-                 ON CONFLICT (minute, key) DO UPDATE SET count = count + excluded.count",
-                [by_day],
-            )?;
-            connection.execute("DELETE FROM usage WHERE minute < ?1 AND (minute % 1440 <> 1439 OR instr(key, ' ') > 0)", [by_day])?;
-            connection.execute("DELETE FROM usage WHERE minute < ?1", [minute - DAYS_KEPT])?;
-            let kept = (minute - DAYS_KEPT) / DAY_MINUTES * DAY_MINUTES;
-            standing::roll(connection, by_day * 60_000, kept * 60_000)?;
-            // In the hour's last minute, so that it leaves a window late rather than early.
-            connection.execute(
-                "INSERT INTO usage (minute, key, count) SELECT minute / 60 * 60 + 59 AS hour, key, sum(count) FROM usage
-                 WHERE minute < ?1 AND minute % 60 <> 59 GROUP BY hour, key
-                 ON CONFLICT (minute, key) DO UPDATE SET count = count + excluded.count",
-                params![by_minute],
-            )?;
-            connection.execute("DELETE FROM usage WHERE minute < ?1 AND minute % 60 <> 59", params![by_minute])?;
-            Ok(())
-        })
     }
 }

@@ -32,6 +32,15 @@ pub fn bounded(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}{MORE}", &text[..end]))
 }
 
+/// The first `chars` characters.
+#[must_use]
+pub fn shortened(text: &str, chars: usize) -> &str {
+    if text.len() <= chars {
+        return text;
+    }
+    text.char_indices().nth(chars).map_or(text, |(end, _)| text.get(..end).unwrap_or(text))
+}
+
 /// Names for a sentence: `a, b and 1,490 more`.
 #[must_use]
 pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
@@ -62,6 +71,18 @@ pub fn grouped(number: impl TryInto<u64>) -> String {
 pub fn counted(count: impl TryInto<u64>, one: &str, several: &str) -> String {
     let count = count.try_into().unwrap_or(u64::MAX);
     format!("{} {}", grouped(count), if count == 1 { one } else { several })
+}
+
+/// A rate in words, rounded to two digits so that it does not keep changing.
+#[must_use]
+pub fn rate_in_words(per_second: f64) -> String {
+    let (count, unit) = match per_second {
+        1.0.. => (per_second, "second"),
+        _ if per_second * 60.0 >= 1.0 => (per_second * 60.0, "minute"),
+        _ => (per_second * 3600.0, "hour"),
+    };
+    let digits = 10_f64.powf((count.max(1.0).log10().floor() - 1.0).max(0.0));
+    format!("about {} a {unit}", (count / digits).round() * digits)
 }
 
 /// Sentences for one message, each about one of several: the first ones, and how many more `what` there are.

@@ -17,12 +17,9 @@ pub use super::{
     audience::{Audience, AudienceSource, Exclusion, SourceFormat, SqlAudience, WhenRowIsBad},
     content::{BodySource, Content, WhenRenderFails},
     fate::RecipientCounts,
-    outcomes::{OutcomeState, OutcomesAudience},
+    outcomes::{FIRST_RUN, OutcomeState, OutcomesAudience},
 };
 use crate::feedback::FeedbackCounts;
-
-/// The name of the run when `spec.run` is absent.
-pub const FIRST_RUN: &str = "first";
 
 /// A campaign.
 pub type Campaign = Object<CampaignSpec, CampaignStatus>;

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{campaign::FIRST_RUN, fate::Fate, pattern};
+use super::{fate::Fate, pattern};
+
+/// The run of a campaign that names none.
+pub const FIRST_RUN: &str = "first";
 
 /// Recipients of another run of the same namespace, by their outcome. The run must be completed, or no longer be the run that its campaign names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

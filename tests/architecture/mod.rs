@@ -252,6 +252,26 @@ fn rooms_stand_above_each_other_without_a_circle() {
     assert!(circle.is_empty(), "these rooms name each other in a circle: {circle:#?}");
 }
 
+/// Files of a room that name each other in a circle, and why they may.
+const CIRCLES: &[(&str, &str, &str)] = &[
+    ("message/mjml/element", "message/mjml/head", "the head takes what its body needs, and gives it attributes"),
+    ("message/mjml/element", "message/mjml/navbar", "elements render those that stand in them"),
+    ("message/mjml/element", "message/mjml/simple", "elements render those that stand in them"),
+    ("message/mjml/element", "message/mjml/social", "elements render those that stand in them"),
+];
+
+#[test]
+fn files_of_a_room_stand_above_each_other_without_a_circle() {
+    let mut arrows = tower::arrows_within(&source());
+    for (above, below, why) in CIRCLES {
+        let there = |from: &str, to: &str| arrows.get(from).is_some_and(|named| named.contains_key(to));
+        assert!(there(above, below) && there(below, above), "{above} and {below} are no circle any more: take them off the list ({why})");
+        arrows.entry((*below).to_owned()).or_default().remove(*above);
+    }
+    let circle = tower::circle(&arrows);
+    assert!(circle.is_empty(), "these files name each other in a circle: {circle:#?}");
+}
+
 #[test]
 fn every_room_keeps_to_its_borders() {
     check(&source(), borders);

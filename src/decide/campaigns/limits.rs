@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::{
-    super::{Observations, ServerDecision, servers::rounded},
+    super::{Observations, ServerDecision},
     candidates::Candidate,
     run::Run,
 };
-use crate::resources::{
-    Duration, Key, Rate,
-    campaign::{CampaignState, Weighting},
+use crate::{
+    meta::bound::rate_in_words,
+    resources::{
+        Duration, Key, Rate,
+        campaign::{CampaignState, Weighting},
+    },
 };
 
 const DAY_SECS: f64 = 86_400.0;
@@ -217,14 +220,14 @@ impl Limits {
         let slowest = self.windows.iter().max_by(|a, b| takes(a).total_cmp(&takes(b))).filter(|window| takes(window) > 0.0)?;
         let limit = match &slowest.kind {
             Kind::Window(Rate { messages, per }) => format!("its limit is {messages} per {per}"),
-            Kind::Found => format!("it takes {}", rounded(1.0 / slowest.seconds)),
+            Kind::Found => format!("it takes {}", rate_in_words(1.0 / slowest.seconds)),
             Kind::Warmup(limit, _) => format!("its warm-up allows {limit} today (UTC)"),
         };
         Some(Pacing {
             server: &slowest.server,
             limit,
             share_percent: format!("{:.1}", slowest.share * 100.0),
-            in_all: rounded(1.0 / (slowest.seconds * slowest.share)),
+            in_all: rate_in_words(1.0 / (slowest.seconds * slowest.share)),
         })
     }
 }

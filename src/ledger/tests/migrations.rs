@@ -41,7 +41,7 @@ async fn is_migrated(dump: &str, version: i64) {
     assert_eq!(reader.kind, LedgerErrorKind::OlderVersion);
 
     let ledger = folder.open();
-    assert_eq!(folder.ask("SELECT value FROM meta WHERE key = 'schema'"), [schema::VERSION.to_string()]);
+    assert_eq!(folder.ask("SELECT value FROM meta WHERE key = 'schema'"), [crate::ledger::migrations::VERSION.to_string()]);
     assert_eq!((folder.ask(rows), folder.ask(sums)), (rows_before.clone(), sums_before), "the views say the same");
     assert_eq!(LedgerReader::open(&folder.0).expect("it opens").runs().expect("a read").len(), folder.ask("SELECT id FROM runs").len());
     for row in folder.ask("SELECT namespace, campaign, run FROM runs") {
@@ -83,7 +83,7 @@ async fn a_migration_that_breaks_off_has_not_happened() {
     assert!(folder.ask("SELECT count(*) FROM recipients")[0].parse::<u32>().is_ok_and(|count| count > 50), "all is as before");
     rusqlite::Connection::open(folder.database()).expect("a database").execute_batch("DROP TABLE guards").expect("out of the way");
     drop(folder.open());
-    assert_eq!(folder.ask("SELECT value FROM meta WHERE key = 'schema'"), [schema::VERSION.to_string()]);
+    assert_eq!(folder.ask("SELECT value FROM meta WHERE key = 'schema'"), [crate::ledger::migrations::VERSION.to_string()]);
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn views_follow_the_table_of_fates() {
 #[test]
 fn every_version_has_the_step_that_leads_to_it() {
     assert_eq!(super::migrations_of_the_ledger().len(), DUMPS.len(), "a dump for each");
-    assert_eq!(i64::try_from(super::migrations_of_the_ledger().len()), Ok(schema::VERSION - 1));
+    assert_eq!(i64::try_from(super::migrations_of_the_ledger().len()), Ok(crate::ledger::migrations::VERSION - 1));
 }
 
 /// People as older versions wrote them, one message for each spelling: its fate, and whether it is still to be sent.

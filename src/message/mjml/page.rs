@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::{
     super::tags,
     parse::{self, Tag},
-    selector, value,
+    value,
 };
 
 /// Elements that have no end (HTML, 13.1.2).
@@ -136,7 +136,7 @@ impl Page {
     pub(super) fn get(&self, element: usize, name: &str) -> Option<&str> {
         let item = &self.elements[element];
         let edit = item.edits.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
-        edit.or_else(|| selector::value(&item.tag, name))
+        edit.or_else(|| item.tag.value(name))
     }
 
     /// Sets an attribute; entities and template tags in the value stay as they are.
@@ -161,7 +161,7 @@ impl Page {
                 let edit = item.edits.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
                 out.push_str(&value::attributes(&[(name, Some(edit.map_or(old, |(_, value)| value)))]));
             }
-            for (name, new) in item.edits.iter().filter(|(name, _)| selector::value(&item.tag, name).is_none()) {
+            for (name, new) in item.edits.iter().filter(|(name, _)| item.tag.value(name).is_none()) {
                 out.push_str(&value::attributes(&[(name, Some(new))]));
             }
             out.push_str(if item.tag.is_empty { " />" } else { ">" });

@@ -53,6 +53,13 @@ pub(super) struct Tag {
     pub(super) is_whole: bool,
 }
 
+impl Tag {
+    /// An attribute's value as it is written; names have no case in HTML.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
 /// Where the lines of a source end.
 #[derive(Debug)]
 pub(super) struct Lines(Vec<usize>);

@@ -1,6 +1,6 @@
 //! Selectors of CSS, as far as they can be decided from the HTML alone.
 
-use super::{page::Page, parse};
+use super::page::Page;
 
 /// How many elements a selector may name; they are looked for one within the other.
 const PARTS_MAX: usize = 32;
@@ -235,7 +235,7 @@ impl Part {
 impl Condition {
     fn fits(&self, page: &Page, element: usize) -> bool {
         let item = &page.elements[element];
-        let value = |name: &str| value(&item.tag, name);
+        let value = |name: &str| item.tag.value(name);
         match self {
             Self::Id(id) => value("id") == Some(id),
             Self::Class(class) => value("class").is_some_and(|classes| classes.split_ascii_whitespace().any(|other| other == class)),
@@ -257,9 +257,4 @@ impl Condition {
             Self::Not(part) => !part.fits(page, element),
         }
     }
-}
-
-/// An attribute's value as it is written; names have no case in HTML.
-pub(super) fn value<'a>(tag: &'a parse::Tag, name: &str) -> Option<&'a str> {
-    tag.attributes.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
