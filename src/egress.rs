@@ -4,7 +4,7 @@
 //! are resolved here and only public addresses are passed on, so that a name that resolves differently the second time
 //! (DNS rebinding) gains nothing. A refused host and one that does not exist give the same error.
 
-pub mod client;
+pub(crate) mod client;
 
 use std::{
     fmt, io,

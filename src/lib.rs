@@ -7,15 +7,15 @@
 //! - [`source`]: where it comes from, and where status goes.
 //! - [`decide`]: what should hold. Pure.
 //! - [`dkim`]: signatures of messages. Pure.
-//! - [`dns`]: which records the senders' domains need, and whether they are published.
+//! - `dns`: which records the senders' domains need, and whether they are published.
 //! - [`engine`]: the loop: snapshot, decide, act, report. Read this first.
 //! - [`providers`]: how a server is spoken to.
 //! - `audience`: to whom. Streams.
 //! - [`egress`]: where connections may go.
 //! - `message`: what is sent. Pure.
-//! - [`token`]: what authenticates texts that are given away and come back. Pure.
+//! - `token`: what authenticates texts that are given away and come back. Pure.
 //! - [`feedback`]: what comes back: bounces, complaints, unsubscriptions.
-//! - [`bounces`]: what comes back by mail, and how it is taken.
+//! - `bounces`: what comes back by mail, and how it is taken.
 //! - `dispatch`: which server, how fast, what on failure.
 //! - [`ledger`]: who was mailed.
 //! - [`serve`]: whether the process is well, and metrics, over HTTP; and where vendors call.
@@ -31,7 +31,7 @@
 
 pub(crate) mod audience;
 pub(crate) mod backoff;
-pub mod bounces;
+pub(crate) mod bounces;
 pub mod bulk;
 pub(crate) mod chance;
 pub mod cli;
@@ -39,7 +39,7 @@ pub(crate) mod clock;
 pub mod decide;
 pub(crate) mod dispatch;
 pub mod dkim;
-pub mod dns;
+pub(crate) mod dns;
 pub mod egress;
 pub mod engine;
 pub mod feedback;
@@ -54,7 +54,7 @@ pub mod routing;
 pub mod serve;
 pub(crate) mod sink;
 pub mod source;
-pub mod token;
+pub(crate) mod token;
 pub(crate) mod yaml;
 
 #[cfg(test)]

@@ -14,4 +14,5 @@ pub mod reading;
 
 pub use feedback::Origin;
 pub use listener::Listener;
-pub use reading::{Reading, read};
+#[cfg(test)]
+pub(crate) use reading::read;

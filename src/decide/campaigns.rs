@@ -27,7 +27,6 @@ mod table;
 mod tests;
 mod verdict;
 
-pub use candidates::Candidate;
 pub use choices::Choices;
 pub(super) use status::rest;
 

@@ -3,19 +3,19 @@
 //! [`decide`] takes the complete desired and observed state, and answers in data: the status of each object, the probes that are
 //! due, and what the dispatcher may do. The engine turns that into I/O.
 
-pub mod bulk;
-pub mod campaigns;
-pub mod feedback;
-pub mod grants;
-pub mod identity;
-pub mod observe;
+pub(crate) mod bulk;
+pub(crate) mod campaigns;
+pub(crate) mod feedback;
+pub(crate) mod grants;
+pub(crate) mod identity;
+pub(crate) mod observe;
 pub mod pauses;
-pub mod plans;
+pub(crate) mod plans;
 mod routing;
 mod senders;
-pub mod servers;
+pub(crate) mod servers;
 mod signing;
-pub mod warmup;
+pub(crate) mod warmup;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -42,11 +42,11 @@ use crate::{
 /// The complete desired state, with everything that it refers to already looked up.
 #[derive(Clone, Default)]
 pub struct World {
-    /// Servers.
+    /// Every server that could be read once, used or not.
     pub servers: BTreeMap<Key, ServerInput>,
-    /// Plans.
+    /// Every plan that could be read once.
     pub plans: BTreeMap<Key, PlanInput>,
-    /// Campaigns.
+    /// Every campaign that could be read once.
     pub campaigns: BTreeMap<Key, CampaignInput>,
     /// The labels of namespaces.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
@@ -74,9 +74,9 @@ impl World {
 /// A server and what was looked up for it.
 #[derive(Clone)]
 pub struct ServerInput {
-    /// The object.
+    /// The last version that could be read.
     pub object: Arc<SendingServer>,
-    /// The fingerprint of spec and Secrets, or why the server has no handle.
+    /// The hash of spec and Secrets, or why the server has no handle.
     pub built: Result<u64, Blocker>,
     /// What DNS must confirm of its identity; `None` without one.
     pub identity: Option<Arc<Subject>>,
@@ -105,10 +105,10 @@ pub struct ServerPast {
     pub resume_handled: Handled,
 }
 
-/// A plan.
+/// What is known of a plan before a decision.
 #[derive(Clone)]
 pub struct PlanInput {
-    /// The object.
+    /// The last version that could be read.
     pub object: Arc<Plan>,
     /// Why the newest version could not be read, if this is an older one.
     pub stale: Option<String>,
@@ -144,7 +144,7 @@ pub struct Recorded {
 /// A campaign and what was looked up for it.
 #[derive(Clone)]
 pub struct CampaignInput {
-    /// The object.
+    /// The last version that could be read.
     pub object: Arc<Campaign>,
     /// What it sends, or why that cannot be prepared.
     pub work: Result<Arc<Work>, Blocker>,
@@ -218,11 +218,11 @@ impl CampaignInput {
 /// The decision over the whole world.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
-    /// Servers.
+    /// One decision for each server of the world.
     pub servers: BTreeMap<Key, ServerDecision>,
     /// The statuses of plans; conditions without times.
     pub plans: BTreeMap<Key, PlanStatus>,
-    /// Campaigns.
+    /// One decision for each campaign of the world.
     pub campaigns: BTreeMap<Key, CampaignDecision>,
     /// What the data plane is to do.
     pub routing: Routing,

@@ -3,10 +3,10 @@
 //! [`key`] reads private keys, [`canonical`] is what is hashed, [`cover`] which header fields a signature covers, and [`signer`] writes
 //! the field. The time of a signature is an argument. Pure.
 
-pub mod canonical;
-pub mod cover;
-pub mod key;
-pub mod signer;
+pub(crate) mod canonical;
+pub(crate) mod cover;
+pub(crate) mod key;
+pub(crate) mod signer;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -152,12 +152,6 @@ impl Answers {
         self.known.len()
     }
 
-    /// Whether none is known.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
-    }
-
     /// The texts at a name.
     ///
     /// # Errors

@@ -16,7 +16,11 @@ pub mod subject;
 mod tests;
 pub mod zone;
 
-pub use answers::{Answer, Answers, Data, Question, RecordType};
+#[cfg(test)]
+pub(crate) use answers::{Answer, Data, Question};
+pub use answers::{Answers, RecordType};
 pub use check::{Check, Purpose, Verdict, judge};
 pub use resolver::{Looked, Resolver, resolver_address};
-pub use subject::{DkimKey, Origin, Subject, is_relay};
+#[cfg(test)]
+pub(crate) use subject::Origin;
+pub use subject::{DkimKey, Subject, is_relay};

@@ -1,17 +1,17 @@
 //! The words that every room uses, as Kubernetes' `meta/v1` has them: keys and references, conditions and their reasons, durations,
 //! rates, and what stands in the way. Pure.
 
-pub mod blocker;
-pub mod bound;
-pub mod command;
-pub mod condition;
-pub mod count_or_percent;
-pub mod duration;
+pub(crate) mod blocker;
+pub(crate) mod bound;
+pub(crate) mod command;
+pub(crate) mod condition;
+pub(crate) mod count_or_percent;
+pub(crate) mod duration;
 mod nearest;
-pub mod net;
+pub(crate) mod net;
 pub mod pattern;
-pub mod percent;
-pub mod rule;
+pub(crate) mod percent;
+pub(crate) mod rule;
 pub mod secret;
 
 use std::{fmt, sync::Arc};

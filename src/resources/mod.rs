@@ -1,27 +1,27 @@
 //! What users write: the three kinds as plain data, their schema and their conditions. Pure.
 
-pub mod audience;
+pub(crate) mod audience;
 pub mod campaign;
-pub mod content;
+pub(crate) mod content;
 pub mod crd;
-pub mod dkim;
+pub(crate) mod dkim;
 pub mod fate;
-pub mod feedback;
+pub(crate) mod feedback;
 pub mod mailbox_providers;
-pub mod outcomes;
-pub mod pause_when;
-pub mod plan;
-pub mod resume;
-pub mod rollout;
-pub mod schema;
-pub mod senders;
-pub mod sending_server;
-pub mod server_table;
-pub mod stop_when;
-pub mod unsubscribe;
-pub mod url_auth;
-pub mod vendor_fields;
-pub mod webhook;
+pub(crate) mod outcomes;
+pub(crate) mod pause_when;
+pub(crate) mod plan;
+pub(crate) mod resume;
+pub(crate) mod rollout;
+pub(crate) mod schema;
+pub(crate) mod senders;
+pub(crate) mod sending_server;
+pub(crate) mod server_table;
+pub(crate) mod stop_when;
+pub(crate) mod unsubscribe;
+pub(crate) mod url_auth;
+pub(crate) mod vendor_fields;
+pub(crate) mod webhook;
 
 use std::collections::BTreeMap;
 
@@ -32,9 +32,10 @@ use serde_json::Value;
 
 use crate::meta::rule::Rule;
 pub use crate::meta::{
-    Blocker, Condition, ConditionStatus, ConditionType, CountOrPercent, Duration, Key, KeyRef, LocalRef, Percent, Rate, Reason, bound,
-    condition, duration, pattern, rule, secret,
+    Blocker, Condition, ConditionStatus, ConditionType, CountOrPercent, Duration, Key, KeyRef, LocalRef, Percent, Rate, Reason, pattern,
+    secret,
 };
+pub(crate) use crate::meta::{bound, condition, rule};
 pub use campaign::{Campaign, CampaignSpec};
 pub use dkim::SigningKey;
 pub use plan::{Plan, PlanSpec};

@@ -8,12 +8,12 @@
 //!
 //! [`View`]: crate::engine::View
 
-pub mod admin;
-pub mod control;
+pub(crate) mod admin;
+pub(crate) mod control;
 pub mod feedback;
-pub mod health;
+pub(crate) mod health;
 mod metrics;
-pub mod public;
+pub(crate) mod public;
 
 #[cfg(test)]
 mod tests;

@@ -25,7 +25,7 @@ use std::sync::Arc;
 pub use kube::Client;
 use tokio::sync::watch;
 
-pub use connect::{ClusterError, connect};
+pub use connect::connect;
 pub use lease::{Lease, acquire};
 pub use options::{LeaseOptions, Scope};
 pub use served::differences;

@@ -23,11 +23,11 @@
 //! 5. `policy` says when a status, an event or a finalizer of an object is written; `statuses` queues it, `writes` and `events`
 //!    send it. `repeated` logs a recurring fault once.
 
-pub mod cluster;
-pub mod files;
+pub(crate) mod cluster;
+pub(crate) mod files;
 mod finding;
-pub mod secrets;
-pub mod sink;
+pub(crate) mod secrets;
+pub(crate) mod sink;
 mod snapshot;
 
 pub use files::{Files, IGNORE_FILE, Options, PathProblem, Purpose, SETTLED_AFTER, StatusFolder, requests, resolve_path, status};
