@@ -51,7 +51,7 @@ pub enum Point {
 /// What is asked for, by whom, and how it is met.
 #[derive(Clone, Copy, Debug)]
 pub struct Requirement {
-    /// Which point it is.
+    /// What is asked of the sender.
     pub point: Point,
     /// Its name for people.
     pub name: &'static str,
@@ -233,7 +233,7 @@ const WORDS: &[&str] = &[
 /// A point that a campaign's documents leave open: at which field, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// The point.
+    /// What is asked of the sender.
     pub point: Point,
     /// The field of the spec.
     pub field: &'static str,

@@ -354,10 +354,10 @@ impl Engine {
                 self.observed.identities.entry(key.clone()).or_default().renew(subject);
             }
             let observation = self.observed.server_mut(key, &report);
-            if let Ok(fingerprint) = input.built
-                && observation.fingerprint != fingerprint
+            if let Ok(server_hash) = input.built
+                && observation.server_hash != server_hash
             {
-                *observation = observation.renewed(fingerprint);
+                *observation = observation.renewed(server_hash);
             }
         }
         self.looked_at = Some(Instant::now());
@@ -468,7 +468,7 @@ impl Engine {
             let (Some(input), Some(handle)) = (self.world.servers.get(key), self.lookup.server(key)) else { continue };
             let Some(observation) = self.observed.servers.get_mut(key) else { continue };
             observation.probing = true;
-            self.probes.start(key, observation.fingerprint, &input.object.spec, handle, self.clock);
+            self.probes.start(key, observation.server_hash, &input.object.spec, handle, self.clock);
         }
     }
 
@@ -477,7 +477,7 @@ impl Engine {
         let Some(input) = self.world.servers.get(&done.key) else { return false };
         let Some(observation) = self.observed.servers.get_mut(&done.key) else { return false };
         // The result of a probe of an older version says nothing about this one.
-        if observation.fingerprint != done.fingerprint {
+        if observation.server_hash != done.server_hash {
             return false;
         }
         let seen = |observation: &ServerObservation| {

@@ -10,9 +10,9 @@ use crate::{
 /// The state of the data plane at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    /// Campaigns.
+    /// Each campaign that the data plane has.
     pub campaigns: BTreeMap<Key, CampaignReport>,
-    /// Servers.
+    /// Each server that the data plane has.
     pub servers: BTreeMap<Key, ServerReport>,
     /// Messages that servers sent on each UTC day before today, the oldest first, by server: of all that the ledger knows.
     pub days: Arc<BTreeMap<Key, Vec<DayUsed>>>,
@@ -29,7 +29,7 @@ pub struct Report {
 pub struct DayUsed {
     /// The day, counted since 1970.
     pub day: i64,
-    /// Messages.
+    /// How many it sent on it.
     pub messages: u64,
 }
 
@@ -51,7 +51,7 @@ pub enum Phase {
 pub enum Waiting {
     /// Nothing: it sends.
     No,
-    /// Sending through its servers failed, and they are being tested.
+    /// Sending through its servers failed, and they are being probed.
     ForServer,
     /// Its servers' or its namespace's limits are used up until this time, milliseconds.
     ForLimits(i64),
@@ -77,9 +77,9 @@ pub struct Expected {
 pub struct CampaignReport {
     /// The run's name.
     pub run: String,
-    /// The fingerprint of the work that this report is about.
-    pub fingerprint: u64,
-    /// Its phase.
+    /// The hash of the work that this report is about.
+    pub work_hash: u64,
+    /// How far its run has come.
     pub phase: Phase,
     /// Recipients by fate.
     pub counts: RecipientCounts,
@@ -114,7 +114,7 @@ pub struct CampaignReport {
     pub rollout: Option<Reached>,
 }
 
-/// A server.
+/// What the data plane says of a server.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServerReport {
     /// Messages left in its longer windows.
@@ -177,6 +177,6 @@ pub struct Bar {
     pub reason: Reason,
     /// The condition's message.
     pub message: String,
-    /// The fingerprint of the work that was refused: a change of the spec lifts the bar.
-    pub fingerprint: u64,
+    /// The hash of the work that was refused: a change of the spec lifts the bar.
+    pub work_hash: u64,
 }

@@ -114,7 +114,7 @@ pub struct Work {
     /// The run's name.
     pub run: String,
     /// Changes whenever anything changes that messages are made of, including the template and the audience.
-    pub fingerprint: u64,
+    pub work_hash: u64,
     /// The From address, as it goes into the envelope.
     pub from_address: Arc<str>,
     /// When and how often a deferred message is retried.

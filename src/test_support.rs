@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// The run `first` of a campaign from `news@example.com`: four attempts, unknown outcomes skipped.
-pub fn work(fingerprint: u64) -> Work {
+pub fn work(work_hash: u64) -> Work {
     Work {
         run: "first".to_owned(),
-        fingerprint,
+        work_hash,
         from_address: "news@example.com".into(),
         retry: EffectiveRetry { attempts: 4, initial_delay: Duration::from_secs(1), deadline: Duration::from_secs(432_000) },
         when_outcome_is_unknown: WhenOutcomeIsUnknown::Skip,

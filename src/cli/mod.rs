@@ -1,6 +1,6 @@
 //! The command line: one file per command, and what they share.
 
-pub mod completions;
+pub(crate) mod completions;
 mod control;
 pub mod crds;
 mod deliver;
@@ -11,7 +11,7 @@ mod get;
 mod keys;
 pub mod logs;
 mod look;
-pub mod man;
+pub(crate) mod man;
 mod objects;
 mod plugin;
 mod present;
@@ -21,7 +21,7 @@ mod promote;
 mod resume;
 mod run;
 pub mod schema;
-pub mod screen;
+pub(crate) mod screen;
 mod send;
 mod sink;
 mod suppressions;
@@ -44,7 +44,7 @@ const SIGXFSZ: i32 = 25;
     name = "mailfleet",
     version,
     about,
-    long_about = "Declarative email sending over many servers.\n\nSendingServer, Plan and Campaign are YAML under version control. Mailfleet tests every server, marks it Active or Inactive with status conditions, and sends campaigns through the servers that their plan grants, by the configured weights."
+    long_about = "Declarative email sending over many servers.\n\nSendingServer, Plan and Campaign are YAML under version control. Mailfleet probes every server, marks it Active or Inactive with status conditions, and sends campaigns through the servers that their plan grants, by the configured weights."
 )]
 pub struct Cli {
     /// What to do.
@@ -55,7 +55,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Watch YAML, keep servers tested, and send campaigns.
+    /// Watch YAML, keep probing servers, and send campaigns.
     Run(run::RunArgs),
     /// Check YAML offline: every fault with file, line and column.
     Validate(validate::ValidateArgs),

@@ -28,7 +28,7 @@ static STDERR: Mutex<Screen> = Mutex::new(Screen { picture: Vec::new(), drawn: V
 pub struct Size {
     /// Characters in a row.
     pub columns: usize,
-    /// Rows.
+    /// Lines that fit, from 1.
     pub rows: usize,
 }
 

@@ -40,7 +40,7 @@ unsubscribes that person. No run begins and the ledger is not written, so it \
 works while `mailfleet run` sends; the message counts toward no limit of the \
 server or the plan.
 
-Without --server, the granted servers are tested in the order of their weights, \
+Without --server, the granted servers are probed in the order of their weights, \
 and the first that passes sends. Secrets come from --secrets-dir, the documents \
 and the environment.")]
 pub struct SendArgs {
@@ -150,7 +150,7 @@ fn message(look: &Look, server: &SendingServer, recipient: &Recipient, to: &Addr
 
 type Chosen = (Key, Arc<SendingServer>, Arc<dyn Server>);
 
-/// The first of the granted servers that passes its test.
+/// The first of the granted servers whose probe succeeds.
 async fn server(args: &SendArgs, look: &Look) -> Result<Chosen, Stop> {
     let candidates = candidates(args, look).await?;
     // The operator runs this command.
@@ -205,8 +205,8 @@ async fn candidates(args: &SendArgs, look: &Look) -> Result<Vec<Key>, Stop> {
     let world = world_of(&snapshot, facts, &options, now_ms).await;
     let mut observed = Observations::default();
     for (key, input) in &world.servers {
-        // Each passes for good until it is tested.
-        let mut observation = ServerObservation { fingerprint: input.built.clone().unwrap_or_default(), ..ServerObservation::default() };
+        // Each passes for good until it is probed.
+        let mut observation = ServerObservation { server_hash: input.built.clone().unwrap_or_default(), ..ServerObservation::default() };
         observation.note_probe(ProbeResult::NotProbeable, now_ms, now_ms, &input.object.spec.probe());
         observed.servers.insert(key.clone(), observation);
     }

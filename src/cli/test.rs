@@ -72,13 +72,13 @@ pub async fn run(args: TestArgs) -> ExitCode {
         Ok(found) => found,
         Err(message) => return refuse(&message),
     };
-    let letters = match letters(&args) {
-        Ok(letters) => letters,
+    let messages = match messages(&args) {
+        Ok(messages) => messages,
         Err(why) => return refuse(&why),
     };
     let mut all_passed = true;
     for (key, server) in servers {
-        let tested = test(&key, &server, &secrets, &letters, &args).await;
+        let tested = test(&key, &server, &secrets, &messages, &args).await;
         all_passed &= tested.verdict.passed;
         print(&key, &server, &tested, args.output);
     }
@@ -86,7 +86,7 @@ pub async fn run(args: TestArgs) -> ExitCode {
 }
 
 /// A message to send: to whom, from whom, and its bytes; without bytes, one is written for the server.
-struct Letter {
+struct TestMessage {
     from: Address,
     to: Address,
     content: Option<Arc<[u8]>>,
@@ -95,13 +95,13 @@ struct Letter {
 /// The largest message that is read from a file, in bytes.
 const MESSAGE_MAX: u64 = 64 << 20;
 
-fn letters(args: &TestArgs) -> Result<Vec<Letter>, String> {
+fn messages(args: &TestArgs) -> Result<Vec<TestMessage>, String> {
     let from = args.from.as_deref().map(Address::parse).transpose()?;
     let to = args.send_to.iter().map(|to| Address::parse(to)).collect::<Result<Vec<_>, _>>()?;
     if args.message.is_empty() {
-        return Ok(to.into_iter().map(|to| Letter { from: from.clone().unwrap_or_else(|| to.clone()), to, content: None }).collect());
+        return Ok(to.into_iter().map(|to| TestMessage { from: from.clone().unwrap_or_else(|| to.clone()), to, content: None }).collect());
     }
-    let mut letters = Vec::new();
+    let mut messages = Vec::new();
     for path in &args.message {
         let cannot = |why: &dyn std::fmt::Display| format!("{} cannot be sent: {why}", path.display());
         let length = std::fs::metadata(path).map_err(|error| cannot(&error))?.len();
@@ -116,9 +116,9 @@ fn letters(args: &TestArgs) -> Result<Vec<Letter>, String> {
         });
         let from = from.clone().or(sender).ok_or_else(|| cannot(&"it has no From address; give --from"))?;
         let content: Arc<[u8]> = content.into();
-        letters.extend(to.iter().map(|to| Letter { from: from.clone(), to: to.clone(), content: Some(content.clone()) }));
+        messages.extend(to.iter().map(|to| TestMessage { from: from.clone(), to: to.clone(), content: Some(content.clone()) }));
     }
-    Ok(letters)
+    Ok(messages)
 }
 
 /// The text with CRLF line endings, whatever the file has.
@@ -209,7 +209,7 @@ fn known_server(args: &TestArgs) -> Result<(Key, SendingServer), String> {
     Ok((server.key(), server))
 }
 
-async fn test(key: &Key, server: &SendingServer, secrets: &SecretStore, letters: &[Letter], args: &TestArgs) -> Tested {
+async fn test(key: &Key, server: &SendingServer, secrets: &SecretStore, messages: &[TestMessage], args: &TestArgs) -> Tested {
     use crate::providers::Provider as _;
     // The operator runs this command.
     let permissions = Permissions { ambient_credentials: true, sendmail: args.allow_sendmail.clone().into() };
@@ -223,38 +223,38 @@ async fn test(key: &Key, server: &SendingServer, secrets: &SecretStore, letters:
         ProbeResult::Succeeded => ("ProbeSucceeded", "Connection successful."),
         ProbeResult::NotProbeable => ("NotProbeable", "This type cannot be tested without sending."),
     };
-    let tested = if letters.is_empty() {
+    let tested = if messages.is_empty() {
         Tested::of(Verdict::of(true, reason, message))
     } else {
-        send(key, handle.as_ref(), letters).await.unwrap_or_else(Tested::of)
+        send(key, handle.as_ref(), messages).await.unwrap_or_else(Tested::of)
     };
     handle.close().await;
     tested
 }
 
 /// Sends real messages together.
-async fn send(key: &Key, server: &dyn Server, letters: &[Letter]) -> Result<Tested, Verdict> {
-    let composed = letters.iter().map(|letter| compose(key, letter)).collect::<Result<Vec<_>, _>>();
+async fn send(key: &Key, server: &dyn Server, messages: &[TestMessage]) -> Result<Tested, Verdict> {
+    let composed = messages.iter().map(|message| compose(key, message)).collect::<Result<Vec<_>, _>>();
     let batch = composed.map_err(|why| Verdict::failed("InvalidContent", why))?;
     let outcomes = deliver(server, batch).await?;
-    let verdicts: Vec<Verdict> = letters.iter().zip(outcomes).map(|(letter, outcome)| judge(letter.to.as_str(), outcome)).collect();
-    let outcomes = verdicts.iter().zip(letters);
+    let verdicts: Vec<Verdict> = messages.iter().zip(outcomes).map(|(message, outcome)| judge(message.to.as_str(), outcome)).collect();
+    let outcomes = verdicts.iter().zip(messages);
     let outcomes =
-        outcomes.map(|(verdict, letter)| json!({"to": letter.to.as_str(), "reason": verdict.reason, "message": verdict.message}));
+        outcomes.map(|(verdict, message)| json!({"to": message.to.as_str(), "reason": verdict.reason, "message": verdict.message}));
     let outcomes: Vec<_> = outcomes.collect();
     let passed = verdicts.iter().filter(|verdict| verdict.passed).count();
     let mut verdicts = verdicts.into_iter();
-    let first = if passed == letters.len() { verdicts.next() } else { verdicts.find(|verdict| !verdict.passed) };
+    let first = if passed == messages.len() { verdicts.next() } else { verdicts.find(|verdict| !verdict.passed) };
     let first = first.ok_or_else(|| Verdict::failed("ProtocolError", "The server gave no outcome."))?;
-    let message = match letters.len() {
+    let message = match messages.len() {
         1 => first.message,
         all => format!("{passed} of {all} messages were accepted. {}", first.message),
     };
     Ok(Tested { verdict: Verdict { message, ..first }, outcomes })
 }
 
-fn compose(key: &Key, letter: &Letter) -> Result<Outgoing, String> {
-    let Letter { from, to, content } = letter;
+fn compose(key: &Key, message: &TestMessage) -> Result<Outgoing, String> {
+    let TestMessage { from, to, content } = message;
     if let Some(content) = content {
         return Ok(Outgoing {
             token: 0,

@@ -43,7 +43,7 @@ pub struct IdentityObservation {
 pub struct Record {
     /// What it is needed for.
     pub purpose: Purpose,
-    /// Its name.
+    /// The name that is looked up in DNS.
     pub name: Box<str>,
     /// How it was found.
     pub verdict: Verdict,
@@ -139,7 +139,7 @@ impl IdentityObservation {
         (!self.looking).then_some(self.next_at_ms)
     }
 
-    /// The condition.
+    /// What the last lookup found, for the status.
     #[must_use]
     pub fn condition(&self) -> Condition {
         match &self.last {

@@ -14,7 +14,7 @@ use crate::{
 /// The complete observed state.
 #[derive(Clone, Default)]
 pub struct Observations {
-    /// Servers.
+    /// What probes and sends showed of each server.
     pub servers: BTreeMap<Key, ServerObservation>,
     /// What DNS says of the identities of servers.
     pub identities: BTreeMap<Key, IdentityObservation>,
@@ -39,7 +39,7 @@ impl Observations {
     }
 }
 
-/// The result of a probe.
+/// What came of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeResult {
     /// The probe succeeded.
@@ -66,8 +66,8 @@ pub struct SendFailure {
 /// The observation of a server, for one version of its spec and Secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerObservation {
-    /// The fingerprint of that version.
-    pub fingerprint: u64,
+    /// The hash of that version.
+    pub server_hash: u64,
     /// The result of the latest probe.
     pub last_probe: Option<ProbeResult>,
     /// When it ended, milliseconds.
@@ -97,8 +97,8 @@ pub struct ServerObservation {
 impl ServerObservation {
     /// A fresh observation for a new version; the dispatcher's count of failures is kept.
     #[must_use]
-    pub fn renewed(&self, fingerprint: u64) -> Self {
-        Self { fingerprint, acknowledged_failures: self.acknowledged_failures, probes: self.probes, probing: false, ..Self::default() }
+    pub fn renewed(&self, server_hash: u64) -> Self {
+        Self { server_hash, acknowledged_failures: self.acknowledged_failures, probes: self.probes, probing: false, ..Self::default() }
     }
 
     /// Notes the result of a probe.

@@ -96,7 +96,7 @@ mod tests {
             Routing { servers: BTreeMap::from([(relay, server_intent(&[]))]), campaigns: BTreeMap::from([(spring, Arc::new(campaign))]) };
         let json = serde_json::to_value(&routing).expect("plain data");
         assert_eq!(json["servers"]["ops/relay"]["routed"], true);
-        assert_eq!(json["campaigns"]["shop/spring"]["work"]["fingerprint"], 7);
+        assert_eq!(json["campaigns"]["shop/spring"]["work"]["workHash"], 7);
         assert_eq!(json["campaigns"]["shop/spring"]["servers"][0][1], 3);
     }
 }

@@ -97,8 +97,8 @@ impl<'a> Known<'a> {
         now_ms: i64,
     ) -> Self {
         let spec = &input.object.spec;
-        let fingerprint = input.built.as_ref().ok().copied();
-        let observation = observed.servers.get(key).filter(|observation| Some(observation.fingerprint) == fingerprint);
+        let server_hash = input.built.as_ref().ok().copied();
+        let observation = observed.servers.get(key).filter(|observation| Some(observation.server_hash) == server_hash);
         let subject = input.identity.as_deref().map(|subject| {
             let identity = observed.identities.get(key).filter(|identity| identity.is_of(subject));
             (subject, identity.map_or_else(Cow::default, Cow::Borrowed))

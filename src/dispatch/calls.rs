@@ -33,7 +33,7 @@ pub enum Handover<T> {
     Ahead {
         /// The id of the call.
         call: CallId,
-        /// The message.
+        /// What the call is handed now.
         message: T,
     },
 }

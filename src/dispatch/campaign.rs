@@ -50,7 +50,7 @@ impl WithHeadroom {
         if self.servers > IN_SETS_MAX {
             self.clear();
         }
-        self.sets.entry((open.fingerprint(), full)).or_insert_with_key(|(_, full)| {
+        self.sets.entry((open.set_hash(), full)).or_insert_with_key(|(_, full)| {
             self.servers += open.servers().len();
             without(open, full)
         })
@@ -113,7 +113,7 @@ pub struct Opened {
 /// A message that is held.
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// The recipient.
+    /// Whose message is held, as the ledger knows the address.
     pub recipient: Arc<str>,
     /// The server that refused it last.
     pub lane: Option<LaneIx>,
@@ -133,7 +133,7 @@ pub struct CampaignRun {
     pub intent: Arc<CampaignIntent>,
     /// See [`RunSeed`].
     pub seed: RunSeed,
-    /// Its phase.
+    /// How far the run has come.
     pub phase: Phase,
     /// Counts the feeders, so that late events of a stopped one are recognized.
     pub feeder_epoch: u64,
@@ -426,7 +426,7 @@ impl CampaignRun {
     pub(super) fn as_feeding(&self, held: usize) -> Feeding<'_> {
         let asked = self.requested + self.preparing;
         let aside = self.passing.iter().filter_map(|receiver| self.waiting_for.get(receiver)).sum();
-        let (namespace, servers) = (&self.namespace, self.eligible.fingerprint());
+        let (namespace, servers) = (&self.namespace, self.eligible.set_hash());
         Feeding { namespace, servers, held, asked, aside, message_bytes: self.message_bytes }
     }
 

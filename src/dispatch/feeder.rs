@@ -73,7 +73,7 @@ pub enum Request {
 pub enum Fed {
     /// Rendered messages.
     Messages {
-        /// The messages.
+        /// Those that were rendered; others asked for may have failed or be gone.
         messages: Vec<ReadyMessage>,
         /// How many recipients that had been asked for with `More` are dealt with.
         requested: usize,
@@ -132,7 +132,7 @@ pub enum Fed {
     },
 }
 
-/// An event of a feeder.
+/// What a feeder brings, and for whom.
 #[derive(Debug)]
 pub struct FeederEvent {
     /// The campaign's index.

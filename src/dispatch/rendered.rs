@@ -24,7 +24,7 @@ const LEAST: usize = 1;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Feeding<'a> {
     pub namespace: &'a Arc<str>,
-    /// The fingerprint of the servers that it may be sent through.
+    /// The hash of the servers that it may be sent through.
     pub servers: u64,
     /// Messages that wait or are requested.
     pub held: usize,
@@ -41,7 +41,7 @@ pub(super) struct Feeding<'a> {
 pub(super) struct Rendered {
     feeding: usize,
     all: Line,
-    /// The lines of messages, by the fingerprint of the servers that they wait for.
+    /// The lines of messages, by the hash of the servers that they wait for.
     lines: BTreeMap<u64, Line>,
 }
 

@@ -89,7 +89,7 @@ impl Scheduler {
         counts.sending = campaign.in_flight as u64;
         Some(CampaignReport {
             run: campaign.intent.work.run.clone(),
-            fingerprint: campaign.intent.work.fingerprint,
+            work_hash: campaign.intent.work.work_hash,
             phase: campaign.phase,
             counts,
             accepted,

@@ -12,7 +12,7 @@ use siphasher::sip::SipHasher13;
 pub struct EligibleSet<S> {
     servers: Arc<[(S, u32)]>,
     total: u64,
-    fingerprint: u64,
+    set_hash: u64,
 }
 
 impl<S: Clone + Ord + std::fmt::Display> EligibleSet<S> {
@@ -25,7 +25,7 @@ impl<S: Clone + Ord + std::fmt::Display> EligibleSet<S> {
             write_part(&mut hasher, server.to_string().as_bytes());
             hasher.write_u32(*weight);
         }
-        Self { total: servers.iter().map(|(_, weight)| u64::from(*weight)).sum(), fingerprint: hasher.finish(), servers: servers.into() }
+        Self { total: servers.iter().map(|(_, weight)| u64::from(*weight)).sum(), set_hash: hasher.finish(), servers: servers.into() }
     }
 
     /// Whether nothing can be picked.
@@ -36,8 +36,8 @@ impl<S: Clone + Ord + std::fmt::Display> EligibleSet<S> {
 
     /// A hash that distinguishes sets with other servers or weights.
     #[must_use]
-    pub fn fingerprint(&self) -> u64 {
-        self.fingerprint
+    pub fn set_hash(&self) -> u64 {
+        self.set_hash
     }
 
     /// The servers and their weights, in order.
@@ -75,7 +75,7 @@ pub fn pick<'a, S>(seed: RunSeed, recipient: &str, attempt: u32, eligible: &'a E
     if eligible.total == 0 {
         return None;
     }
-    let mut hasher = SipHasher13::new_with_keys(seed.0, eligible.fingerprint);
+    let mut hasher = SipHasher13::new_with_keys(seed.0, eligible.set_hash);
     hasher.write_u32(attempt);
     hasher.write(recipient.as_bytes());
     // The sum is at most 10^9, so the bias of the remainder is below 10^-10.

@@ -106,12 +106,12 @@ pub enum Action {
         lane: LaneIx,
         /// The id of the call.
         call: CallId,
-        /// The message.
+        /// What the call is handed now; its claim is durable.
         message: Outgoing,
     },
     /// Report to the control plane that a server failed.
     ServerFailed {
-        /// The server.
+        /// Which one; it is out of use until the control plane has acknowledged the failure.
         server: Key,
         /// The cause.
         failure: Blocker,
@@ -155,7 +155,7 @@ pub struct PlannedClaim {
     pub lane: LaneIx,
     /// The limit for its receiving domain that it counts towards.
     pub domain: Option<DomainUse>,
-    /// The message.
+    /// What is claimed; it leaves once the claim is durable.
     pub message: ReadyMessage,
 }
 
@@ -205,7 +205,7 @@ pub struct UsageMove {
 pub struct FateChange {
     /// The campaign's index.
     pub campaign: CampaignIx,
-    /// The fate.
+    /// Whose number changes.
     pub fate: Fate,
     /// The server, for a final outcome that has one.
     pub lane: Option<LaneIx>,

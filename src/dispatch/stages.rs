@@ -53,7 +53,7 @@ pub struct RenderFailure {
     pub seq: Option<u64>,
     /// Whether it was deferred.
     pub was_deferred: bool,
-    /// The recipient.
+    /// The address, as the ledger knows it.
     pub recipient: Arc<str>,
     /// The error.
     pub message: String,
@@ -72,7 +72,7 @@ pub struct InFlight {
     pub seq: u64,
     /// Which attempt this is, from 1.
     pub attempt: u32,
-    /// The recipient.
+    /// The address, as the ledger knows it.
     pub recipient: Arc<str>,
     /// The template fields.
     pub fields: Fields,
@@ -93,7 +93,7 @@ pub struct Settled {
     pub campaign: CampaignIx,
     /// Its row; `None` for a recipient who was never claimed.
     pub seq: Option<u64>,
-    /// The recipient.
+    /// The address, as the ledger knows it.
     pub recipient: Arc<str>,
     /// The server's index; `None` if this does not follow from a server's answer.
     pub lane: Option<LaneIx>,

@@ -59,7 +59,7 @@ const USAGE_MINUTES: i64 = 31 * 24 * 60 + 1;
 pub enum Event {
     /// Sending through a server failed.
     ServerFailed {
-        /// The server.
+        /// Which one; it is out of use until the failure is acknowledged.
         server: Key,
         /// The cause.
         failure: Blocker,

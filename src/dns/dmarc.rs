@@ -6,7 +6,7 @@ use super::answers::Answers;
 /// Labels of the longest name that is asked for above the domain itself: a longer domain skips the names between.
 const LABELS_MAX: usize = 7;
 
-/// A policy.
+/// What a domain's DMARC record asks of those who receive mail in its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The domain below which it is published, without `_dmarc.`.

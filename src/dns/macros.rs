@@ -6,7 +6,7 @@ use std::net::IpAddr;
 pub(super) struct Values<'a> {
     /// The local part of the envelope sender.
     pub local: &'a str,
-    /// Its domain.
+    /// The domain of the envelope sender (`%{o}`).
     pub sender_domain: &'a str,
     /// The domain that is evaluated.
     pub domain: &'a str,

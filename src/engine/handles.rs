@@ -24,8 +24,8 @@ struct Made {
     secrets: Secrets,
     /// The private keys that sign.
     signing: Secrets,
-    /// The fingerprint of what a probe tests.
-    fingerprint: u64,
+    /// The hash of what a probe tests.
+    server_hash: u64,
     server: Arc<dyn Server>,
 }
 
@@ -59,7 +59,7 @@ impl ServerHandles {
         self.version
     }
 
-    /// Builds the handles of these servers, and closes those of servers that are gone. Returns for each server the fingerprint of
+    /// Builds the handles of these servers, and closes those of servers that are gone. Returns for each server the hash of
     /// what a probe tests, or why it has no handle.
     pub fn make(&mut self, snapshot: &Snapshot, options: &EngineOptions) -> BTreeMap<Key, Result<u64, Blocker>> {
         let gone: Vec<Key> = self.made.keys().filter(|key| !snapshot.servers.contains_key(*key)).cloned().collect();
@@ -74,7 +74,7 @@ impl ServerHandles {
         made.collect()
     }
 
-    /// Builds a new handle if the spec or Secrets changed. An edit of rates changes neither handle nor fingerprint: the server
+    /// Builds a new handle if the spec or Secrets changed. An edit of rates changes neither handle nor hash: the server
     /// keeps its connections, and is not probed again.
     fn make_one(&mut self, key: &Key, object: &Arc<SendingServer>, store: &SecretStore, options: &EngineOptions) -> Result<u64, Blocker> {
         let needed = |purpose| if options.dry_run { Ok(Secrets::new()) } else { secrets(key, object, store, purpose) };
@@ -87,9 +87,9 @@ impl ServerHandles {
             && known.signing == signing
         {
             known.object.clone_from(object);
-            return Ok(known.fingerprint);
+            return Ok(known.server_hash);
         }
-        let fingerprint = fingerprint(&object.spec, &secrets);
+        let server_hash = server_hash(&object.spec, &secrets);
         let environment = Environment {
             state_dir: &options.state_dir,
             egress: options.egress_of(key),
@@ -108,9 +108,9 @@ impl ServerHandles {
             signed(server, object, &signing, &self.ring, &self.signatory)?
         };
         self.close_one(key);
-        self.made.insert(key.clone(), Made { object: object.clone(), secrets, signing, fingerprint, server });
+        self.made.insert(key.clone(), Made { object: object.clone(), secrets, signing, server_hash, server });
         self.version += 1;
-        Ok(fingerprint)
+        Ok(server_hash)
     }
 
     /// Closes a handle that is no longer used, in the background: a server may delay each QUIT.
@@ -131,8 +131,8 @@ impl ServerHandles {
     }
 }
 
-/// The fingerprint of what a probe tests: the spec without its limits, and the Secrets.
-fn fingerprint(spec: &SendingServerSpec, secrets: &Secrets) -> u64 {
+/// The hash of what a probe tests: the spec without its limits, and the Secrets.
+fn server_hash(spec: &SendingServerSpec, secrets: &Secrets) -> u64 {
     let mut hasher = SipHasher13::new();
     let probed = SendingServerSpec { limits: None, ..without_rates(spec) };
     hasher.write(serde_json::to_string(&probed).unwrap_or_default().as_bytes());

@@ -17,8 +17,8 @@ const PROBES_MAX: usize = 64;
 /// A probe that has ended.
 pub(super) struct ProbeDone {
     pub key: Key,
-    /// The fingerprint of the server when it was probed.
-    pub fingerprint: u64,
+    /// The hash of the server when it was probed.
+    pub server_hash: u64,
     /// When it began, milliseconds.
     pub began_ms: i64,
     pub result: ProbeResult,
@@ -40,7 +40,7 @@ impl Probes {
     }
 
     /// Starts a probe; it waits while too many are in progress.
-    pub fn start(&self, key: &Key, fingerprint: u64, spec: &SendingServerSpec, handle: Arc<dyn Server>, clock: SteadyClock) {
+    pub fn start(&self, key: &Key, server_hash: u64, spec: &SendingServerSpec, handle: Arc<dyn Server>, clock: SteadyClock) {
         let (probe, address) = (spec.probe(), spec.provider.address());
         let (done, permits, key) = (self.sender.clone(), self.permits.clone(), key.clone());
         tokio::spawn(async move {
@@ -48,7 +48,7 @@ impl Probes {
             let _permit = permits.acquire_owned().await;
             let began_ms = clock.now_ms();
             let (result, quotas) = probe_once(handle, &probe, &address).await;
-            let _ = done.send(ProbeDone { key, fingerprint, began_ms, result, quotas });
+            let _ = done.send(ProbeDone { key, server_hash, began_ms, result, quotas });
         });
     }
 

@@ -24,7 +24,7 @@ pub struct KnownWork {
 pub struct Found<'a> {
     /// What the ledger knows.
     pub facts: &'a LedgerFacts,
-    /// For each server: the fingerprint of what a probe tests, or why it has no handle.
+    /// For each server: the hash of what a probe tests, or why it has no handle.
     pub servers: BTreeMap<Key, Result<u64, Blocker>>,
     /// For each server with an identity: what DNS must confirm of it.
     pub identities: BTreeMap<Key, Arc<Subject>>,

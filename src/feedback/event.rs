@@ -88,7 +88,7 @@ pub struct FeedbackCounts {
     pub bounced: u64,
     /// Reported as spam.
     pub complained: u64,
-    /// Unsubscribed.
+    /// Asked for no more of it.
     pub unsubscribed: u64,
 }
 
@@ -175,7 +175,7 @@ pub enum MessageIdentity {
     VendorId {
         /// The `SendingServer`.
         server: Key,
-        /// The id.
+        /// As the vendor knows the message.
         id: String,
     },
     /// Its Message-ID, without angle brackets, told by the feedback of this server.

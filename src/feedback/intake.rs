@@ -17,7 +17,7 @@ pub struct Intake {
 /// Events that are taken together or not at all.
 #[derive(Debug)]
 pub struct Batch {
-    /// The events.
+    /// What becomes durable together, or not at all.
     pub events: Vec<Event>,
     /// Told once they are durable, or why they are not.
     pub done: oneshot::Sender<Result<(), NotTaken>>,

@@ -49,9 +49,9 @@ pub struct Returned {
 /// Something that changes about pauses, to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PauseChange {
-    /// The server.
+    /// Whose pause it is.
     pub server: Key,
-    /// What.
+    /// Whether it begins or ends, and how.
     pub what: Change,
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Suppression {
     /// The namespace whose campaigns do not mail the person.
     pub namespace: Arc<str>,
-    /// The person.
+    /// Who is not mailed.
     pub person: Person,
     /// Only campaigns with this topic; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

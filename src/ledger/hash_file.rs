@@ -51,11 +51,11 @@ struct Table {
 pub(super) enum Place {
     /// It is there.
     Found {
-        /// The table.
+        /// Which of the tables, from 0.
         table: usize,
         /// Where it is in the table's file, bytes.
         offset: u64,
-        /// Its tag.
+        /// Some bits of its hash, so that most others are told apart without reading them.
         tag: u8,
     },
     /// It is not.

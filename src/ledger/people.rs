@@ -28,7 +28,7 @@ pub enum Known {
         /// Where it stands.
         message: RecipientRow,
     },
-    /// An event.
+    /// Something that came back.
     Event {
         /// Of which run.
         run: RunKey,

@@ -40,7 +40,7 @@ pub struct RecipientRow {
     pub seq: u64,
     /// The address.
     pub recipient: String,
-    /// Its fate.
+    /// What has become of it.
     pub fate: Fate,
     /// Attempts made so far.
     pub attempt: u32,

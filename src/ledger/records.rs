@@ -289,7 +289,7 @@ impl<F> Disposition<F> {
 pub struct Guard {
     /// The run, begun in this process.
     pub run_id: RunId,
-    /// The server.
+    /// The one that refused.
     pub server: ServerId,
     /// The condition's reason.
     pub reason: String,
@@ -346,9 +346,9 @@ pub enum RolloutChange {
 /// A change in the number of messages of one fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CountChange {
-    /// The run.
+    /// Whose count changes.
     pub run_id: RunId,
-    /// The fate.
+    /// Which of its counts.
     pub fate: Fate,
     /// The server, for a final outcome that has one.
     pub server: Option<ServerId>,
@@ -383,7 +383,7 @@ pub struct ServerDay {
     pub server: String,
     /// The UTC day, counted since 1970.
     pub day: i64,
-    /// Messages.
+    /// How many it sent.
     pub messages: u64,
 }
 

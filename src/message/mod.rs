@@ -59,7 +59,7 @@ const URL_MAX: usize = 950;
 pub struct Content {
     /// The visible sender.
     pub from: Mailbox,
-    /// Reply-To.
+    /// Where answers go; to `from` when absent.
     pub reply_to: Option<Mailbox>,
     /// The subject, a template.
     pub subject: String,
@@ -78,7 +78,7 @@ pub struct Content {
 }
 
 impl Content {
-    /// The bodies.
+    /// The templates of all bodies, of whichever form.
     pub fn bodies(&self) -> impl Iterator<Item = &str> {
         [&self.html, &self.text, &self.mjml].into_iter().flatten().map(|body| &**body)
     }

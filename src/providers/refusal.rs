@@ -113,7 +113,7 @@ impl Outcome {
 /// The stage of the conversation at which an answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
-    /// The greeting.
+    /// Before the first command: the connection itself is refused.
     Greeting,
     /// EHLO or HELO.
     Hello,

@@ -38,7 +38,7 @@ pub const AHEAD_MAX_MS: i64 = 5 * 60 * 1000;
 /// A call as it arrived.
 #[derive(Clone, Copy, Debug)]
 pub struct WebhookCall<'a> {
-    /// Its headers.
+    /// As they came; signatures are in some of them.
     pub headers: &'a HeaderMap,
     /// The part of the path after the server's name, decoded; for vendors that can be given nothing but an address.
     pub path_secret: Option<&'a str>,

@@ -43,7 +43,7 @@ pub enum Asked {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Forget {
-    /// The address.
+    /// Whose traces are removed, in any spelling.
     pub address: String,
     /// Only of campaigns in this namespace; of all when absent.
     pub namespace: Option<String>,

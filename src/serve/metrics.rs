@@ -41,25 +41,25 @@ const CAMPAIGN_STATES: [CampaignState; 6] = [
 /// The whole text.
 pub(super) fn text(health: &Health) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("mailfleet");
-    registry.register_collector(Box::new(Figures { phase: health.phase(), view: health.view() }));
+    registry.register_collector(Box::new(EngineMetrics { phase: health.phase(), view: health.view() }));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
 }
 
 /// One moment.
-struct Figures {
+struct EngineMetrics {
     phase: ProcessPhase,
     view: View,
 }
 
-impl fmt::Debug for Figures {
+impl fmt::Debug for EngineMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Figures").field("phase", &self.phase).finish_non_exhaustive()
+        f.debug_struct("EngineMetrics").field("phase", &self.phase).finish_non_exhaustive()
     }
 }
 
-impl Collector for Figures {
+impl Collector for EngineMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         self.process(&mut encoder)?;
         self.totals(&mut encoder)?;
@@ -77,7 +77,7 @@ fn gauge<'a>(
     encoder.encode_descriptor(name, help, unit, MetricType::Gauge)
 }
 
-impl Figures {
+impl EngineMetrics {
     fn process(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
         encoder
             .encode_descriptor("build", "The version of this process", None, MetricType::Info)?

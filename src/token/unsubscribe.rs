@@ -36,7 +36,7 @@ pub struct Subscription {
     pub namespace: Arc<str>,
     /// The topic; everything that the namespace sends when absent.
     pub topic: Option<Arc<str>>,
-    /// The address.
+    /// Who unsubscribes.
     pub address: Arc<str>,
     /// The number of the run whose message has the link, and what stands for its ledger: so that who leaves is counted there.
     pub run: Option<(u32, u32)>,

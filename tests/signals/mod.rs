@@ -84,7 +84,7 @@ fn case(text: &str) -> Case {
                 let spec = &object.spec;
                 let work = Work {
                     run: spec.run().to_owned(),
-                    fingerprint: 1,
+                    work_hash: 1,
                     from_address: spec.from.address.as_str().into(),
                     retry: spec.retry(),
                     when_outcome_is_unknown: spec.when_outcome_is_unknown(),
@@ -123,7 +123,7 @@ fn case(text: &str) -> Case {
                 ProbeResult::Failed(Blocker { reason: *reason, message: message.clone(), needs_person: *person, retry_after: None })
             }
         };
-        let mut observation = ServerObservation { fingerprint: 7, ..ServerObservation::default() };
+        let mut observation = ServerObservation { server_hash: 7, ..ServerObservation::default() };
         observation.note_probe(result, 1000, 1010, &world.servers[&Key::new(namespace, name)].object.spec.probe());
         (Key::new(namespace, name), observation)
     });

@@ -24,7 +24,7 @@ use tokio::{
     time::Instant,
 };
 
-use self::session::{Answer, Letter, Session};
+use self::session::{Answer, ReceivedMail, Session};
 use super::{
     Origin,
     reading::{self, READ_MAX},
@@ -44,7 +44,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// For the events of a mail to become durable.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Mails of one connection.
-const LETTERS_MAX: u32 = 1000;
+const MAILS_MAX: u32 = 1000;
 /// Mails a second, of all connections: each costs a reading of up to a few milliseconds, and a place in a commit.
 const LETTERS_A_SECOND: u64 = 500;
 /// After a connection could not be accepted (no file descriptor is left, for instance).
@@ -180,17 +180,17 @@ impl Pace {
 async fn converse(mut stream: TcpStream, shared: Arc<Shared>, heard_ms: Arc<AtomicU64>) {
     let mut session = Session::new(&shared.host, READ_MAX);
     let (mut buffer, mut block) = (Vec::new(), vec![0; BLOCK]);
-    let mut letters = 0;
+    let mut mails = 0;
     let is_ours = |address: &str| shared.origin.is_ours(address);
     loop {
         // What is there is read before it is answered, so that pipelined commands cost one write.
-        let (read, letter) = session.feed(&buffer, &is_ours);
+        let (read, mail) = session.feed(&buffer, &is_ours);
         buffer.drain(..read);
-        if let Some(letter) = letter {
-            letters += 1;
+        if let Some(mail) = mail {
+            mails += 1;
             shared.pace.turn().await;
-            session.answer(take(&shared, letter).await);
-            if letters >= LETTERS_MAX {
+            session.answer(take(&shared, mail).await);
+            if mails >= MAILS_MAX {
                 session.end("enough for one connection");
             } else {
                 continue;
@@ -218,13 +218,13 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>, heard_ms: Arc<Atom
 }
 
 /// Reads a mail, and has its events recorded.
-async fn take(shared: &Shared, letter: Letter) -> Answer {
+async fn take(shared: &Shared, mail: ReceivedMail) -> Answer {
     // As a system that delivers a mail notes it (RFC 5321, 4.4).
-    let mut raw = format!("Return-Path: <{}>\r\n", letter.sender).into_bytes();
-    raw.extend_from_slice(&letter.content);
-    let recipients: Vec<&str> = letter.recipients.iter().map(String::as_str).collect();
+    let mut raw = format!("Return-Path: <{}>\r\n", mail.sender).into_bytes();
+    raw.extend_from_slice(&mail.content);
+    let recipients: Vec<&str> = mail.recipients.iter().map(String::as_str).collect();
     let reading = reading::read(&raw, &recipients);
-    let events = shared.origin.events(&reading, &letter.content);
+    let events = shared.origin.events(&reading, &mail.content);
     if events.is_empty() {
         shared.origin.note_unread(reading.kind);
         return Answer::Taken;

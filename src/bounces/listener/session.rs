@@ -20,7 +20,7 @@ const END: &[u8] = b"\r\n.\r\n";
 
 /// A mail that has come whole.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Letter {
+pub struct ReceivedMail {
     /// The envelope sender; empty for the null sender.
     pub sender: String,
     /// The envelope recipients, all of them ours.
@@ -122,7 +122,7 @@ impl Session {
 
     /// Reads as much of the input as can be, and says how much that was, and the mail that it completed. Nothing is read while a mail
     /// waits for its answer. `is_ours` says whether an address is one that mail comes back to.
-    pub fn feed(&mut self, input: &[u8], is_ours: &dyn Fn(&str) -> bool) -> (usize, Option<Letter>) {
+    pub fn feed(&mut self, input: &[u8], is_ours: &dyn Fn(&str) -> bool) -> (usize, Option<ReceivedMail>) {
         let mut at = 0;
         while at < input.len() {
             match &self.phase {
@@ -140,10 +140,10 @@ impl Session {
                     self.command(&String::from_utf8_lossy(line), is_ours);
                 }
                 Phase::Data { .. } => {
-                    let (read, letter) = self.data(&input[at..]);
+                    let (read, mail) = self.data(&input[at..]);
                     at += read;
-                    if letter.is_some() {
-                        return (at, letter);
+                    if mail.is_some() {
+                        return (at, mail);
                     }
                 }
                 Phase::Waiting { .. } | Phase::Over => break,
@@ -225,7 +225,7 @@ impl Session {
     }
 
     /// `tail` are the last bytes that may be the beginning of the end.
-    fn data(&mut self, input: &[u8]) -> (usize, Option<Letter>) {
+    fn data(&mut self, input: &[u8]) -> (usize, Option<ReceivedMail>) {
         let keep = self.keep;
         let Phase::Data { size, content, tail } = &mut self.phase else { return (0, None) };
         let held = tail.len();
@@ -262,7 +262,7 @@ impl Session {
         let recipients = std::mem::take(&mut self.recipients);
         let sender = self.sender.take().unwrap_or_default();
         self.phase = Phase::Waiting { recipients: recipients.len() };
-        (read, Some(Letter { sender, recipients, content }))
+        (read, Some(ReceivedMail { sender, recipients, content }))
     }
 }
 
@@ -300,20 +300,20 @@ mod tests {
     use super::*;
 
     /// Feeds a conversation in pieces of this size; mails are answered at once. Gives the replies and the mails.
-    fn talk(input: &[u8], piece: usize, answer: Answer) -> (String, Vec<Letter>) {
+    fn talk(input: &[u8], piece: usize, answer: Answer) -> (String, Vec<ReceivedMail>) {
         let mut session = Session::new("mx.example", 100);
-        let (mut letters, mut buffer) = (Vec::new(), Vec::new());
+        let (mut mails, mut buffer) = (Vec::new(), Vec::new());
         for part in input.chunks(piece) {
             buffer.extend_from_slice(part);
             loop {
-                let (read, letter) = session.feed(&buffer, &|address| address.starts_with("bounce-"));
+                let (read, mail) = session.feed(&buffer, &|address| address.starts_with("bounce-"));
                 buffer.drain(..read);
-                let Some(letter) = letter else { break };
-                letters.push(letter);
+                let Some(mail) = mail else { break };
+                mails.push(mail);
                 session.answer(answer);
             }
         }
-        (String::from_utf8(session.replies).expect("text"), letters)
+        (String::from_utf8(session.replies).expect("text"), mails)
     }
 
     const MAIL: &[u8] = b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<bounce-x@b.example>\r\nRCPT TO:<u@c.example>\r\nDATA\r\n..a\r\nb\r\n..\r\n.c\n.\nd\r\n.\r\nQUIT\r\n";
@@ -321,21 +321,21 @@ mod tests {
     #[test]
     fn a_mail_comes_in_whatever_its_pieces() {
         for piece in 1..MAIL.len() {
-            let (replies, letters) = talk(MAIL, piece, Answer::Taken);
+            let (replies, mails) = talk(MAIL, piece, Answer::Taken);
             let codes: Vec<&str> = replies.lines().filter(|line| line.as_bytes().get(3) == Some(&b' ')).map(|line| &line[..3]).collect();
             assert_eq!(codes, ["220", "250", "250", "250", "550", "354", "250", "221"], "{piece}");
             let content = b".a\r\nb\r\n.\r\nc\n.\nd\r\n".to_vec();
-            let letter = Letter { sender: String::new(), recipients: vec!["bounce-x@b.example".to_owned()], content };
-            assert_eq!(letters, [letter], "{piece}");
+            let mail = ReceivedMail { sender: String::new(), recipients: vec!["bounce-x@b.example".to_owned()], content };
+            assert_eq!(mails, [mail], "{piece}");
         }
     }
 
     #[test]
     fn lmtp_answers_for_each_recipient_and_no_is_said_for_now() {
         let two = b"LHLO a\r\nMAIL FROM:<x@y>\r\nRCPT TO:<bounce-1@b>\r\nRCPT TO:<bOunce-2@b>\r\nRCPT TO:<@r,@s:bounce-3@b>\r\nDATA\r\n.\r\nNOOP\r\n";
-        let (replies, letters) = talk(two, 7, Answer::NotNow);
-        assert_eq!(letters.len(), 1);
-        assert_eq!((letters[0].recipients.len(), letters[0].content.len()), (2, 0));
+        let (replies, mails) = talk(two, 7, Answer::NotNow);
+        assert_eq!(mails.len(), 1);
+        assert_eq!((mails[0].recipients.len(), mails[0].content.len()), (2, 0));
         let not_now = "451 4.3.0 It could not be recorded; send it again\r\n";
         assert!(replies.ends_with(&format!("{not_now}{not_now}250 2.0.0 Ok\r\n")), "{replies}");
     }
@@ -356,8 +356,8 @@ mod tests {
             ("EXPN all\r\n", "502"),
             ("VRFY bounce-x@b\r\n", "252"),
         ] {
-            let (replies, letters) = talk(input.as_bytes(), 5, Answer::Taken);
-            assert!(letters.is_empty() && replies.lines().last().is_some_and(|line| line.starts_with(last)), "{input}: {replies}");
+            let (replies, mails) = talk(input.as_bytes(), 5, Answer::Taken);
+            assert!(mails.is_empty() && replies.lines().last().is_some_and(|line| line.starts_with(last)), "{input}: {replies}");
         }
         let (replies, _) = talk("x\r\n".repeat(50).as_bytes(), 10, Answer::Taken);
         assert_eq!((replies.matches("502").count(), replies.matches("421").count()), (20, 1), "{replies}");
@@ -370,8 +370,8 @@ mod tests {
     #[test]
     fn no_more_of_a_mail_is_kept_than_is_read() {
         let mail = format!("EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<bounce-x@b>\r\nDATA\r\n{}.\r\n", "0123456789\r\n".repeat(100));
-        let (_, letters) = talk(mail.as_bytes(), 64, Answer::Taken);
-        assert_eq!(letters[0].content.len(), 100);
+        let (_, mails) = talk(mail.as_bytes(), 64, Answer::Taken);
+        assert_eq!(mails[0].content.len(), 100);
         // Beyond the largest size the connection ends.
         let mut session = Session::new("mx.example", 10);
         session.feed(b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<bounce-x@b>\r\nDATA\r\n", &|_| true);

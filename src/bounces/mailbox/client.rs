@@ -35,7 +35,7 @@ pub struct Account {
     pub imap: Imap,
     /// The user name.
     pub username: SecretValue,
-    /// The password.
+    /// What it logs in with, beside the user name.
     pub password: SecretValue,
     /// An own authority; the system's when absent.
     pub own_tls: Option<Arc<ClientConfig>>,

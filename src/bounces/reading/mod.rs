@@ -55,7 +55,7 @@ pub struct Reading {
     pub original_id: Option<String>,
     /// Addresses that may be a return path of ours: those that it was sent to, and the envelope sender of the original.
     pub addresses: Vec<String>,
-    /// Its subject.
+    /// `Subject`, decoded; empty where it has none.
     pub subject: String,
     /// Its own Message-ID, without angle brackets.
     pub id: Option<String>,

@@ -21,7 +21,7 @@ pub const GAP: usize = 2;
 pub struct Shape {
     /// The widest cell, or the heading.
     pub width: usize,
-    /// The heading.
+    /// The width of its heading, in columns of the terminal.
     pub heading: usize,
     /// From which width on its cells are wrapped; `None` is never.
     pub wraps_from: Option<usize>,

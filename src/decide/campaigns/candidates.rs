@@ -23,7 +23,7 @@ use crate::{
 pub struct Candidate {
     /// The server's key.
     pub key: Key,
-    /// Its weight.
+    /// Its share of the picks, relative to those of the others.
     pub weight: u32,
     /// Whether the plan grants it, or it is the namespace's own server and the plan allows that.
     pub granted: bool,
@@ -52,7 +52,7 @@ impl Candidate {
 pub(super) struct Choice<'a> {
     /// The plan that the campaign names.
     pub plan: Key,
-    /// Its namespace.
+    /// The campaign's namespace.
     pub namespace: &'a str,
     /// The servers that the campaign names.
     pub servers: Option<&'a [CampaignServer]>,

@@ -46,15 +46,15 @@ pub(super) fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observat
     let good = !matches!(probed, None | Some(ProbeResult::Failed(_)));
     observed.servers.insert(
         key("relay"),
-        ServerObservation { fingerprint: 1, last_probe: probed, last_probe_ms: NOW_MS, probes_good: good, ..ServerObservation::default() },
+        ServerObservation { server_hash: 1, last_probe: probed, last_probe_ms: NOW_MS, probes_good: good, ..ServerObservation::default() },
     );
     (world, observed)
 }
 
-pub(super) fn report(fingerprint: u64, phase: Phase, blocker: Option<Blocker>) -> CampaignReport {
+pub(super) fn report(work_hash: u64, phase: Phase, blocker: Option<Blocker>) -> CampaignReport {
     CampaignReport {
         run: "first".to_owned(),
-        fingerprint,
+        work_hash,
         phase,
         counts: RecipientCounts::default(),
         accepted: BTreeMap::new(),
@@ -93,7 +93,7 @@ fn refused_alike(transient: bool) -> Option<Blocker> {
 #[test]
 fn an_edit_mends_a_stop_though_the_report_is_still_of_the_spec_before() {
     let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
-    // The report of the previous generation: its fingerprint was 21.
+    // The report of the previous generation: its hash was 21.
     set_report(&mut observed, report(21, Phase::Resting, refused_alike(false)));
     let edited = turn(&mut world, &observed);
     assert_eq!((edited.status.state, edited.intent.map(|intent| intent.hold)), (CampaignState::Sending, Some(false)));
@@ -362,7 +362,7 @@ fn campaigns_that_choose_alike_share_their_lists_over_the_turns() {
     let accepted: Vec<u64> = decision.campaigns.values().map(|campaign| campaign.status.servers.accepted()).collect();
     assert_eq!((count, accepted.iter().sum::<u64>(), accepted.last()), (1, 7, Some(&7)));
     // A server that refuses one campaign has a different message in that campaign's row alone.
-    let bar = crate::report::Bar { reason: Reason::RefusedAlike, message: "no".to_owned(), fingerprint: 22 };
+    let bar = crate::report::Bar { reason: Reason::RefusedAlike, message: "no".to_owned(), work_hash: 22 };
     let bars = BTreeMap::from([(Key::new("default", "relay"), bar)]);
     set_report(&mut observed, CampaignReport { bars, ..report(22, Phase::Feeding, None) });
     let (count, decision) = lists(&mut world, &observed);
@@ -381,7 +381,7 @@ fn the_longest_statuses_fit_into_an_object() {
     for name in &names {
         world.servers.insert(Key::new("default", name.as_str()), template.clone());
         let observation =
-            ServerObservation { fingerprint: 1, last_probe: Some(failed.clone()), last_probe_ms: NOW_MS, ..ServerObservation::default() };
+            ServerObservation { server_hash: 1, last_probe: Some(failed.clone()), last_probe_ms: NOW_MS, ..ServerObservation::default() };
         observed.servers.insert(Key::new("default", name.as_str()), observation);
     }
     let granted = names.iter().map(|name| format!("{{name: {name}, weight: 1000000}}")).collect::<Vec<_>>().join(", ");

@@ -256,8 +256,8 @@ impl Case<'_> {
 
     fn is_blocked_while_sending(&self) -> Option<Verdict> {
         // A report from before an edit says nothing about the new spec.
-        let is_of_now = |fingerprint| self.input.work.as_ref().is_ok_and(|work| work.fingerprint == fingerprint);
-        let report = self.run.report.filter(|report| is_of_now(report.fingerprint) && self.run.resume.is_none())?;
+        let is_of_now = |work_hash| self.input.work.as_ref().is_ok_and(|work| work.work_hash == work_hash);
+        let report = self.run.report.filter(|report| is_of_now(report.work_hash) && self.run.resume.is_none())?;
         let blocker = report.blocker.as_ref()?;
         let (state, hold) = if blocker.needs_person { (CampaignState::Stopped, true) } else { (CampaignState::Waiting, false) };
         Some(Verdict::blocked(state, &self.with_files(blocker), Some(hold)))

@@ -198,7 +198,7 @@ fn a_day_on_which_too_much_came_back_does_not_count_for_warm_up() {
 fn what_a_namespace_may_not_use_its_campaigns_are_not_sent_through() {
     let mut world = world("pauseWhen: {}", &["a", "b"]);
     let good = crate::decide::ServerObservation {
-        fingerprint: 1,
+        server_hash: 1,
         last_probe: Some(crate::decide::ProbeResult::Succeeded),
         last_probe_ms: NOW_MS,
         probes_good: true,

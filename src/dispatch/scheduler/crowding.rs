@@ -97,7 +97,7 @@ impl Scheduler {
     pub(in crate::dispatch) fn room_for(&mut self, index: CampaignIx, receiver: &Receiver, now_ms: i64) -> Option<Room> {
         let campaign = self.campaigns.get(&index)?;
         let is_strict = campaign.intent.weighting == Weighting::Strict;
-        let key = (campaign.eligible.fingerprint(), is_strict, receiver.clone());
+        let key = (campaign.eligible.set_hash(), is_strict, receiver.clone());
         if let Some(known) = self.rooms.get(&key) {
             return Some(*known);
         }

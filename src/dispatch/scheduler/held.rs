@@ -296,7 +296,7 @@ impl Scheduler {
     pub(super) fn resume_after_edit(&mut self, index: CampaignIx) {
         let Some(campaign) = self.campaigns.get(&index) else { return };
         let mut bars = campaign.guards.values().filter_map(|guard| guard.bar.as_ref()).chain(campaign.bars_elsewhere.values());
-        if bars.any(|bar| bar.fingerprint != campaign.intent.work.fingerprint) {
+        if bars.any(|bar| bar.work_hash != campaign.intent.work.work_hash) {
             self.resume(index, Resumption { token: None, held: Some(ResumeHeld::Retry), resends_unknown: false });
         } else {
             self.retry_failed_templates(index);

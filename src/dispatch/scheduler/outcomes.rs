@@ -198,17 +198,17 @@ impl Scheduler {
             Judgement::Wants(domain) => self.seek(index, lane, domain, now_ms),
             Judgement::Refuses(count) => {
                 let Some(server) = self.lanes.get(&lane).map(|lane| lane.key.to_string()) else { return };
-                let known = self.campaign(index).map(|campaign| (campaign.intent.work.fingerprint, campaign.key.as_arguments()));
-                let Some((fingerprint, arguments)) = known else { return };
+                let known = self.campaign(index).map(|campaign| (campaign.intent.work.work_hash, campaign.key.as_arguments()));
+                let Some((work_hash, arguments)) = known else { return };
                 let bar = match cause {
-                    Some(cause) => Bar { reason: cause.reason, message: cause.message, fingerprint },
+                    Some(cause) => Bar { reason: cause.reason, message: cause.message, work_hash },
                     None => Bar {
                         reason: Reason::RefusedAlike,
                         message: format!(
                             "Server {server} refused {count} recipients of this campaign alike: `{}`. It is not used for this run until somebody acts: fix the cause, then run `mailfleet resume {arguments} --held Retry`, or with --held Reject if the recipients are at fault.",
                             crate::providers::stable(reply)
                         ),
-                        fingerprint,
+                        work_hash,
                     },
                 };
                 self.bar(index, lane, bar, now_ms);

@@ -54,7 +54,7 @@ impl Scheduler {
             let (lanes, campaigns) = (&self.lanes, &self.campaigns);
             let has_room = |lane: &LaneRef| lanes.get(&lane.id).is_some_and(|lane| lane.headroom > 0);
             let mut has_domain_room = |campaign: &CampaignRun, receiver: &Receiver| {
-                let key = (campaign.eligible.fingerprint(), receiver.clone());
+                let key = (campaign.eligible.set_hash(), receiver.clone());
                 if shut.contains(&key) {
                     return false;
                 }

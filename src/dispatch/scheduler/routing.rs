@@ -103,7 +103,7 @@ impl Scheduler {
             && let Some(campaign) = self.campaigns.get_mut(&index)
         {
             if campaign.intent.work.run == intent.work.run {
-                let changed = campaign.intent.work.fingerprint != intent.work.fingerprint;
+                let changed = campaign.intent.work.work_hash != intent.work.work_hash;
                 // Messages that are rendered already were checked against the previous grants.
                 let has_other_senders = campaign.intent.senders != intent.senders;
                 campaign.intent = intent.clone();

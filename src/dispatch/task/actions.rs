@@ -115,7 +115,7 @@ impl DispatchTask {
                 let counts = ledger.counts(record.id).await?;
                 let bars = ledger.guards(record.id).await?.into_iter().map(|guard| {
                     let reason = Reason::from_name(&guard.reason).unwrap_or(Reason::RefusedAlike);
-                    (Arc::from(guard.server.as_str()), Bar { reason, message: guard.message, fingerprint: guard.spec_hash })
+                    (Arc::from(guard.server.as_str()), Bar { reason, message: guard.message, work_hash: guard.spec_hash })
                 });
                 let opened = Opened {
                     bars: bars.collect(),

@@ -32,7 +32,7 @@ impl DispatchTask {
                 server,
                 reason: bar.reason.to_string(),
                 message: bar.message.clone(),
-                spec_hash: bar.fingerprint,
+                spec_hash: bar.work_hash,
             });
         }
         for ended in &planned.outcomes {

@@ -105,7 +105,7 @@ fn suspended_edited_and_resumed_at_any_moment_everybody_has_one_end() {
             if simulation.now_ms < START_MS + 20_000 && simulation.draw(60) == 0 {
                 let mut intent = (*simulation.routing.campaigns[&key]).clone();
                 intent.hold = simulation.draw(2) == 0;
-                Arc::make_mut(&mut intent.work).fingerprint += simulation.draw(2);
+                Arc::make_mut(&mut intent.work).work_hash += simulation.draw(2);
                 simulation.routing.campaigns.insert(key.clone(), Arc::new(intent));
                 simulation.apply();
             } else if simulation.now_ms == START_MS + 20_000 {

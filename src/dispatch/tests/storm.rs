@@ -105,7 +105,7 @@ fn storm(seed: u64, mutant: Option<Mutant>) -> Result<(), String> {
             killed += 1;
         } else if simulation.draw(500) == 0 {
             let mut intent = (*simulation.routing.campaigns[&key]).clone();
-            Arc::make_mut(&mut intent.work).fingerprint += 1;
+            Arc::make_mut(&mut intent.work).work_hash += 1;
             simulation.routing.campaigns.insert(key.clone(), Arc::new(intent));
             simulation.apply();
         }

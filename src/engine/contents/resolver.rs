@@ -206,7 +206,7 @@ impl ContentResolver {
         }
         let generation = stamp.generation;
         let retry = spec.retry();
-        let fingerprint = hash_of(format_args!(
+        let work_hash = hash_of(format_args!(
             "{generation} {content:?} {input:?} {retry:?} {:?} {} {:?} {} {:?} {:?} {}{}",
             spec.when_outcome_is_unknown(),
             spec.content.max_render_errors(),
@@ -228,7 +228,7 @@ impl ContentResolver {
         };
         let work = Work {
             run: spec.run().to_owned(),
-            fingerprint,
+            work_hash,
             from_address: from_address(&spec.from.address)?,
             retry,
             when_outcome_is_unknown: spec.when_outcome_is_unknown(),
@@ -424,7 +424,7 @@ fn body_of(path: &Path) -> Result<Vec<u8>, String> {
 mod tests {
     use super::*;
 
-    /// The ledger keeps fingerprints: they must remain what they were when they were hashes of one text.
+    /// The ledger keeps these hashes: they must remain what they were when they were hashes of one text.
     #[test]
     fn a_hash_in_pieces_is_that_of_the_whole() {
         let (number, text) = (7, "one \"two\" three".repeat(100));

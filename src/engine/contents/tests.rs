@@ -30,9 +30,9 @@ fn want(contents: &mut Contents, (resolver, object): &(ContentResolver, Arc<Camp
     result(contents, &resolver.key)
 }
 
-/// The fingerprint of what a campaign sends.
+/// The hash of what a campaign sends.
 fn result(contents: &Contents, key: &Key) -> Result<u64, Blocker> {
-    contents.work(key).map(|work| work.fingerprint)
+    contents.work(key).map(|work| work.work_hash)
 }
 
 fn template(contents: &Contents, key: &Key) -> Option<Arc<Template>> {

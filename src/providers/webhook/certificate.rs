@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 /// Certificates that are kept; Amazon uses one for each region, and a new one each year.
 const CERTIFICATES_MAX: usize = 32;
 
-/// A certificate.
+/// A vendor's certificate, with whose key the signatures of its calls are checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// DER of its public key (RFC 5280, SubjectPublicKeyInfo).

@@ -108,7 +108,7 @@ impl Endpoint {
         Self { server, webhook, amazon, clients, egress, replays: Mutex::default(), tally: Mutex::default(), logged_at: Mutex::default() }
     }
 
-    /// The server.
+    /// The server whose events come here.
     #[must_use]
     pub fn server(&self) -> &Key {
         &self.server

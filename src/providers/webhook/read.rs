@@ -36,7 +36,7 @@ impl Word {
         Self(text.to_owned())
     }
 
-    /// The text.
+    /// As it was read.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0

@@ -33,7 +33,7 @@ const PAIR: (&str, &str) = ("List-Unsubscribe", "One-Click");
 const SOURCE: &str = "one-click";
 
 /// What the page needs.
-struct Desk {
+struct PageState {
     tokens: Tokens,
     intake: Intake,
 }
@@ -41,24 +41,24 @@ struct Desk {
 /// The routes of the page.
 pub fn router(tokens: Tokens, intake: Intake) -> Router {
     let route = get(show).post(end).layer(DefaultBodyLimit::max(BODY_MAX));
-    Router::new().route(&format!("{PATH}{{token}}"), route).with_state(Arc::new(Desk { tokens, intake }))
+    Router::new().route(&format!("{PATH}{{token}}"), route).with_state(Arc::new(PageState { tokens, intake }))
 }
 
 /// What stands in the path.
 type Token = Result<Path<String>, PathRejection>;
 
-impl Desk {
+impl PageState {
     fn subscription(&self, token: Token) -> Option<Subscription> {
         self.tokens.read(&token.ok()?)
     }
 }
 
-async fn show(State(desk): State<Arc<Desk>>, token: Token) -> Response {
-    desk.subscription(token).map_or_else(page::not_found, |subscription| page::confirm(&subscription))
+async fn show(State(state): State<Arc<PageState>>, token: Token) -> Response {
+    state.subscription(token).map_or_else(page::not_found, |subscription| page::confirm(&subscription))
 }
 
-async fn end(State(desk): State<Arc<Desk>>, token: Token, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
-    let Some(subscription) = desk.subscription(token) else { return page::not_found() };
+async fn end(State(state): State<Arc<PageState>>, token: Token, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
+    let Some(subscription) = state.subscription(token) else { return page::not_found() };
     let body = match body {
         Ok(body) => body,
         Err(rejection) => return page::not_understood(rejection.status()),
@@ -67,7 +67,7 @@ async fn end(State(desk): State<Arc<Desk>>, token: Token, headers: HeaderMap, bo
     if !is_one_click(kind, &body) {
         return page::not_understood(StatusCode::BAD_REQUEST);
     }
-    match desk.intake.take(vec![event(&subscription, Timestamp::now())]).await {
+    match state.intake.take(vec![event(&subscription, Timestamp::now())]).await {
         Ok(()) => page::done(&subscription),
         Err(error) => {
             tracing::warn!(%error, "a request to unsubscribe was not recorded");
