@@ -8,12 +8,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Serialize, Serializer};
 
 use crate::resources::{
-    CountOrPercent, Duration, Key, Percent, Rate,
-    campaign::{EffectiveRetry, Weighting, WhenOutcomeIsUnknown, WhenRenderFails, WhenRowIsBad},
+    CampaignSpec, CountOrPercent, Duration, Key, Percent, Rate,
+    campaign::{EffectiveRetry, OutcomesAudience, Weighting, WhenOutcomeIsUnknown, WhenRenderFails, WhenRowIsBad},
     fate::Fate,
     resume::Resume,
     rollout::NextStep,
     senders::Senders,
+    unsubscribe::Unsubscribe,
 };
 
 /// The desired state: what is sent, and through which servers.
@@ -139,16 +140,47 @@ pub struct Work {
     pub shows_unsubscribing: bool,
 }
 
+impl Work {
+    /// What a spec says of it, with the address as it goes into the envelope; no body shows how to unsubscribe.
+    #[must_use]
+    pub fn of(spec: &CampaignSpec, work_hash: u64, from_address: Arc<str>) -> Self {
+        Self {
+            run: spec.run().to_owned(),
+            work_hash,
+            from_address,
+            retry: spec.retry(),
+            when_outcome_is_unknown: spec.when_outcome_is_unknown(),
+            max_render_errors: spec.content.max_render_errors(),
+            when_render_fails: spec.content.when_render_fails(),
+            max_bad_rows: spec.audience.max_bad_rows(),
+            when_row_is_bad: spec.audience.when_row_is_bad(),
+            outcomes: spec.audience.outcomes.as_ref().map(OutcomesOf::of),
+            reopen: spec.reopen(),
+            topic: spec.unsubscribe.as_ref().and_then(Unsubscribe::topic).map(Into::into),
+            shows_unsubscribing: false,
+        }
+    }
+}
+
 /// People of another run of the namespace, by outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OutcomesOf {
     /// The campaign's name.
     pub campaign: String,
-    /// Its run.
+    /// The name of that run.
     pub run: String,
     /// The outcomes.
     #[serde(serialize_with = "as_words")]
     pub fates: Vec<Fate>,
+}
+
+impl OutcomesOf {
+    /// What an audience of outcomes refers to.
+    #[must_use]
+    pub fn of(audience: &OutcomesAudience) -> Self {
+        let fates = audience.states.iter().map(|state| state.fate()).collect();
+        Self { campaign: audience.campaign.clone(), run: audience.run().to_owned(), fates }
+    }
 }
 
 fn as_words<S: Serializer>(fates: &[Fate], serializer: S) -> Result<S::Ok, S::Error> {

@@ -32,7 +32,7 @@ use crate::{
     egress::Egress,
     engine::{self, CampaignNote, Ended, EngineError, EngineOptions, FailedCampaign, Returns, View},
     feedback::{Batch, Intake},
-    ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, Synchronous},
+    ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, Synchronous, has_ledger},
     meta::bound::counted,
     resources::{Duration as Span, Key, fate::Fate},
     serve::{Admin, Health, ProcessPhase, admin},
@@ -466,11 +466,10 @@ fn told(snapshot: &Snapshot) -> impl Iterator<Item = String> {
 
 /// Refuses to begin a ledger while a folder that is read has one: whoever was mailed from there would be mailed again.
 fn ledger_elsewhere(paths: &[PathBuf], state_dir: &Path) -> Result<(), String> {
-    const LEDGER: &str = "ledger.db";
-    if state_dir.join(LEDGER).exists() {
+    if has_ledger(state_dir) {
         return Ok(());
     }
-    let other = paths.iter().map(|path| path.join(text::STATE_DEFAULT)).find(|folder| folder.join(LEDGER).exists());
+    let other = paths.iter().map(|path| path.join(text::STATE_DEFAULT)).find(|folder| has_ledger(folder));
     other.map_or(Ok(()), |other| {
         Err(format!(
             "{0} has a ledger, and {1} has none: whoever was mailed from there would be mailed again, so nothing was sent. The state folder lies in the current folder; use --state {0}, or run in its folder. If that ledger is not needed any more, move {0} away.",

@@ -62,7 +62,7 @@ pub use records::{
     KnownGuard, Lookup, OutcomeRecord, Resumption, RolloutChange, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts, ServerDay,
     ServerId, SpecHash, UnresolvedClaim, Usage, UsageMove, domain_key,
 };
-pub use schema::is_in_use;
+pub use schema::{has_ledger, is_in_use};
 pub use standing::{ServerRecord, StandingOf};
 use writer::{Job, Writer};
 

@@ -30,6 +30,12 @@ const LOCK_TRIES: u32 = 3;
 const LOCK_AGAIN: Duration = Duration::from_millis(10);
 const SCHEMA: &str = include_str!("schema.sql");
 
+/// Whether a state folder has a ledger.
+#[must_use]
+pub fn has_ledger(state_dir: &Path) -> bool {
+    database(state_dir).exists()
+}
+
 /// The database's file in a state folder.
 pub(super) fn database(state_dir: &Path) -> PathBuf {
     state_dir.join(DATABASE)

@@ -82,21 +82,7 @@ fn case(text: &str) -> Case {
                 object.metadata.generation = Some(1);
                 object.metadata.creation_timestamp = timestamp;
                 let spec = &object.spec;
-                let work = Work {
-                    run: spec.run().to_owned(),
-                    work_hash: 1,
-                    from_address: spec.from.address.as_str().into(),
-                    retry: spec.retry(),
-                    when_outcome_is_unknown: spec.when_outcome_is_unknown(),
-                    max_render_errors: spec.content.max_render_errors(),
-                    when_render_fails: spec.content.when_render_fails(),
-                    max_bad_rows: spec.audience.max_bad_rows(),
-                    when_row_is_bad: spec.audience.when_row_is_bad(),
-                    outcomes: None,
-                    reopen: spec.reopen(),
-                    topic: None,
-                    shows_unsubscribing: false,
-                };
+                let work = Work::of(spec, 1, spec.from.address.as_str().into());
                 let input = CampaignInput::new(Arc::new(object), Ok(Arc::new(work)));
                 world.campaigns.insert(input.object.key(), input);
             }

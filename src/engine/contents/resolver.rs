@@ -18,7 +18,7 @@ use crate::{
     providers::secret_line,
     resources::{
         Blocker, Campaign, CampaignSpec, Key, KeyRef, Reason,
-        campaign::{self, AudienceSource, BodySource, OutcomesAudience, SourceFormat},
+        campaign::{self, AudienceSource, BodySource, SourceFormat},
         unsubscribe::Unsubscribe,
         url_auth::{PASSWORD, USERNAME, UrlAuth},
     },
@@ -34,7 +34,7 @@ const NO_LINK: &str = "spec.unsubscribe.oneClick: this process does not know its
 
 /// A campaign's prepared content.
 pub(super) struct Prepared {
-    /// Its generation.
+    /// Of the object when it was looked at; it grows with each change of the spec.
     pub generation: i64,
     /// What is sent, as plain data.
     pub work: Arc<Work>,
@@ -51,7 +51,7 @@ pub(super) struct Prepared {
 pub(super) struct Stamp {
     /// The object, as it is in the source.
     pub object: Arc<Campaign>,
-    /// Its generation.
+    /// Of the object when it was looked at; it grows with each change of the spec.
     pub generation: i64,
     /// The document's file.
     file: Option<PathBuf>,
@@ -227,19 +227,8 @@ impl ContentResolver {
             None => compiled(&content)?,
         };
         let work = Work {
-            run: spec.run().to_owned(),
-            work_hash,
-            from_address: from_address(&spec.from.address)?,
-            retry,
-            when_outcome_is_unknown: spec.when_outcome_is_unknown(),
-            max_render_errors: spec.content.max_render_errors(),
-            when_render_fails: spec.content.when_render_fails(),
-            max_bad_rows: spec.audience.max_bad_rows(),
-            when_row_is_bad: spec.audience.when_row_is_bad(),
-            outcomes: spec.audience.outcomes.as_ref().map(outcomes_of),
-            reopen: spec.reopen(),
-            topic: spec.unsubscribe.as_ref().and_then(Unsubscribe::topic).map(Into::into),
             shows_unsubscribing: shows_unsubscribing(content.unsubscribe_url.as_deref(), content.bodies()),
+            ..Work::of(spec, work_hash, from_address(&spec.from.address)?)
         };
         Ok(Prepared { generation, work: Arc::new(work), content_hash, people: Arc::new(people), template })
     }
@@ -324,7 +313,7 @@ impl ContentResolver {
             (Some(csv), ..) => List::Input(Input::Csv(of(SourceFormat::Csv, csv)?)),
             (_, Some(json_lines), ..) => List::Input(Input::JsonLines(of(SourceFormat::JsonLines, json_lines)?)),
             (_, _, Some(rows), _) => List::Input(Input::Inline(rows.clone())),
-            (.., Some(outcomes)) => List::Outcomes(outcomes_of(outcomes)),
+            (.., Some(outcomes)) => List::Outcomes(OutcomesOf::of(outcomes)),
             (None, None, None, None) => {
                 return Err(Blocker::lasting(Reason::InvalidSpec, format!("{field}: give csv, jsonLines, inline or outcomes.")));
             }
@@ -370,11 +359,6 @@ const fn purpose_of(format: SourceFormat) -> Purpose {
         SourceFormat::Csv => Purpose::Csv,
         SourceFormat::JsonLines => Purpose::JsonLines,
     }
-}
-
-fn outcomes_of(audience: &OutcomesAudience) -> OutcomesOf {
-    let fates = audience.states.iter().map(|state| state.fate()).collect();
-    OutcomesOf { campaign: audience.campaign.clone(), run: audience.run().to_owned(), fates }
 }
 
 fn credential(secrets: &SecretStore, namespace: &str, field: &str, auth: &UrlAuth) -> Result<Credential, Blocker> {
