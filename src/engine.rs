@@ -5,6 +5,7 @@
 //! whole world (pure), then act: start probes, hand the routing table to the dispatcher, write statuses (I/O).
 
 mod contents;
+mod ending;
 mod facts;
 mod feedback;
 mod handles;
@@ -24,6 +25,8 @@ use siphasher::sip::SipHasher13;
 use tokio::{sync::watch, time::Instant};
 
 pub(crate) use contents::{ContentResolver, NewestSecrets};
+pub use ending::{CampaignNote, Ended, FailedCampaign};
+use ending::{are_probed, ended, notes, without_ledger};
 pub(crate) use facts::renamed;
 pub(crate) use feedback::record;
 pub(crate) use handles::build_server;
@@ -34,13 +37,13 @@ pub use webhooks::Webhooks;
 
 use crate::{
     clock::SteadyClock,
-    decide::{self, CampaignDecision, CampaignInput, Decision, Observations, ProbeResult, ServerObservation, World},
+    decide::{self, CampaignInput, Decision, Observations, ProbeResult, ServerObservation, World},
     dispatch::{Dispatch, Event, Handover},
     egress::Egress,
     feedback::Intake,
     ledger::{Ledger, LedgerError, LedgerErrorKind},
     report::{CampaignReport, Phase, Report},
-    resources::{Condition, ConditionType, Key, Reason, campaign::CampaignState, condition},
+    resources::Key,
     source::{Snapshot, StatusSink},
     token::{
         Keys,
@@ -136,41 +139,10 @@ pub struct View {
     pub webhooks: Arc<Webhooks>,
 }
 
-/// A campaign that did not complete.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailedCampaign {
-    /// The campaign.
-    pub campaign: Key,
-    /// Its last state.
-    pub state: CampaignState,
-    /// Why it did not complete, as its status says.
-    pub why: String,
-}
-
-/// What there is to say of a campaign that completed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CampaignNote {
-    /// The campaign.
-    pub campaign: Key,
-    /// As its status says it.
-    pub message: String,
-}
-
-/// How a run ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ended {
-    /// Campaigns that did not complete.
-    pub failed: Vec<FailedCampaign>,
-    /// What there is to say of campaigns that completed.
-    pub notes: Vec<CampaignNote>,
-    /// Whether everything in flight had an outcome before the process stopped.
-    pub clean: bool,
-}
-
 /// Why the engine cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The ledger.
+    /// The ledger cannot be opened, read or written.
     #[error("{0}")]
     Ledger(#[from] LedgerError),
     /// The ledger, as a campaign reports it.
@@ -226,48 +198,6 @@ enum End {
     NoLedger(EngineError),
     /// With `once`: only the ledger stops what is left; holds the message.
     LedgerUnusable(String),
-}
-
-/// What there is to say of campaigns that completed: rows that were added since.
-fn notes(decision: &Decision) -> Vec<CampaignNote> {
-    let note = |(key, campaign): (&Key, &CampaignDecision)| {
-        let read = condition::find(&campaign.status.conditions, ConditionType::AudienceRead)?;
-        let note = || CampaignNote { campaign: key.clone(), message: read.message.to_string() };
-        (read.reason == Reason::RowsAfterCompletion).then(note)
-    };
-    decision.campaigns.iter().filter_map(note).collect()
-}
-
-/// With `once`: the campaigns that failed; `None` until every campaign has ended.
-fn ended(decision: &Decision) -> Option<Vec<FailedCampaign>> {
-    let mut failed = Vec::new();
-    for (key, campaign) in &decision.campaigns {
-        let status = &campaign.status;
-        let stalled = status.conditions.iter().find(|condition| condition.kind == ConditionType::Stalled);
-        match (status.state, stalled) {
-            _ if campaign.is_looked_at => return None,
-            (CampaignState::Completed, None) | (CampaignState::Suspended, _) => {}
-            (_, None) if campaign.waits_for_person => {}
-            (state, Some(condition)) => {
-                failed.push(FailedCampaign { campaign: key.clone(), state, why: condition.message.to_string() });
-            }
-            _ => return None,
-        }
-    }
-    Some(failed)
-}
-
-/// Whether every server that can be probed was probed once.
-fn are_probed(decision: &Decision) -> bool {
-    let is_pending = |condition: &Condition| condition.kind == ConditionType::Probed && condition.reason == Reason::NotProbedYet;
-    decision.servers.values().all(|server| !server.status.conditions.iter().any(is_pending))
-}
-
-/// The message of a campaign that only the ledger stops.
-fn without_ledger(decision: &Decision) -> Option<String> {
-    let mut conditions = decision.campaigns.values().flat_map(|campaign| &campaign.status.conditions);
-    let is_it = |condition: &&Condition| condition.kind == ConditionType::Stalled && condition.reason == Reason::LedgerUnavailable;
-    conditions.find(is_it).map(|condition| condition.message.to_string())
 }
 
 struct Engine {
