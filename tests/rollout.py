@@ -4,11 +4,15 @@
 The processes are real ones and are killed in each phase. Nothing is waited for by the clock but the pauses that a spec asks for.
 """
 
+import email
+import email.policy
+import http.client
 import re
+from collections import Counter
 
 from feedback import Shop
 from parts import fleet as fleets
-from parts.process import folder, wait_until
+from parts.process import answers, folder, free_port, wait_until
 from parts.report import Cases, require
 from parts.sinks import Sink
 
@@ -286,6 +290,133 @@ def an_edit_takes_nothing_back(program) -> str:
     return f"10% stay {len(tenth)}, then {len(half)}, then all"
 
 
+class Boxes:
+    """A fleet whose messages go into an outbox: whom they are to, and by which link each person unsubscribes."""
+
+    def __init__(self, name: str, program):
+        self.fleet, self.port = fleets.Fleet(folder(name), program), free_port()
+        self.fleet.seed(SEED)
+
+    def write(self, *campaigns: dict):
+        """The folder with these campaigns."""
+        box = fleets.resource("SendingServer", "box", {"provider": {"outbox": {}}})
+        self.fleet.write("all.yaml", box, fleets.plan("all", "box"), *campaigns)
+
+    def start(self):
+        """A process whose page can be reached."""
+        options = ("--public-url", "https://news.example.com", "--public-address", f"127.0.0.1:{self.port}", "--quiet")
+        process = self.fleet.start(*options, once=False)
+        wait_until(lambda: answers(self.port), 30, "the public listener")
+        return process
+
+    def messages(self, name: str) -> list:
+        """The messages of a campaign."""
+        files = [path.read_bytes() for path in self.fleet.state.glob("outbox/*/*/new/*")]
+        read = [email.message_from_bytes(raw, policy=email.policy.default) for raw in files]
+        return [message for message in read if message["Subject"].startswith(name)]
+
+    def taken(self, name: str) -> Counter:
+        """How often each person was mailed by a campaign."""
+        return Counter(message["To"].addresses[0].addr_spec for message in self.messages(name))
+
+    def leave(self, name: str, who: str):
+        """Unsubscribes a person by one click on the link of their message."""
+        field = next(str(message["List-Unsubscribe"]) for message in self.messages(name) if who in str(message["To"]))
+        path = "".join(field.split()).strip("<>").removeprefix("https://news.example.com")
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        line.request("POST", path, "List-Unsubscribe=One-Click", {"Content-Type": "application/x-www-form-urlencoded"})
+        answer = line.getresponse()
+        require(answer.status == 200, f"one click of {who}: {answer.status} {answer.read()}")
+        line.close()
+
+
+def newsletter(name: str, audience: dict, run: str = "first", *wanted: dict) -> dict:
+    """A campaign that can be unsubscribed from, in these steps."""
+    more = steps(*wanted) if wanted else {}
+    return fleets.campaign(name, "all", audience, subject=f"{name} {{{{ email }}}}", run=run, unsubscribe={"oneClick": {}}, **more)
+
+
+def who_is_excluded_or_leaves_is_in_no_step(program) -> str:
+    """A fifth of the audience is excluded, the list changes between the steps, and people leave by one click: each step is the sample of
+    the same run without any list, less those who are on it then; who left is not mailed, and is counted."""
+    audience = {"csv": {"path": "people.csv"}}
+    wanted = ({"percent": 10, "minMessages": 20, "pause": {}}, {"percent": 50, "minMessages": 20, "pause": {}})
+    sample = {}
+    with Sink(program, folder("sample"), "sink") as sink:
+        # The same ledger, run and people, and nobody is excluded: who is in each sample.
+        fleet = sink_fleet("sample", program, sink, **steps(*wanted))
+        for percent in ("10", "50"):
+            require(fleet.run_once()[0] == 0 and rollout(fleet)["percent"] == percent, f"{rollout(fleet)}")
+            sample[percent] = set(sink.taken())
+            fleet.command("promote", "spring", "--state", fleet.state)
+    boxes = Boxes("excluded", program)
+    fleet, people = boxes.fleet, [fleets.address(number) for number in range(PEOPLE)]
+    fleets.write_csv(fleet.config / "people.csv", PEOPLE)
+    audience["exclude"] = [{"csv": {"path": "gone.csv"}}]
+
+    def exclude(gone: set[str]):
+        (fleet.config / "gone.csv").write_text("email\n" + "".join(f"{who.upper()}\n" for who in sorted(gone)))
+
+    def excluded() -> int:
+        return int(fleet.status("Campaign", "spring")["recipients"].get("excluded", 0))
+
+    gone = set(people[::5])
+    exclude(gone)
+    # Somebody whom no step but the last mails leaves by the link of another campaign, and somebody of the first by its own.
+    late = next(who for who in people if who not in sample["50"] | gone)
+    boxes.write(newsletter("winter", {"inline": [{"email": late, "name": "Ann"}]}), newsletter("spring", audience, "first", *wanted))
+    process = boxes.start()
+    try:
+        fleet.wait_state("Campaign", "winter", "Completed", 40)
+        told = wait_at(fleet, "10", "WaitingForPromotion")
+        first = set(boxes.taken("spring"))
+        require(first == sample["10"] - gone, f"step 1: {sorted(first ^ (sample['10'] - gone))[:5]}")
+        tenth = (PEOPLE - len(gone)) // 10
+        require(tenth * 0.65 < len(first) < tenth * 1.35, f"{len(first)} are not 10% of {PEOPLE - len(gone)}")
+        wait_until(lambda: excluded() == len(gone), 20, "the audience is read to its end")
+        counts = fleet.status("Campaign", "spring")["recipients"]
+        require(int(counts["total"]) == PEOPLE - len(gone), f"{counts}")
+        require(f"{len(first)} of {PEOPLE - len(gone):,} sent" in told["message"] or "waits for a person" in told["message"], told["message"])
+        early = sorted(first)[0]
+        boxes.leave("winter", late)
+        boxes.leave("spring", early)
+
+        # Some are taken off the list, of every part of the audience; others are put on it, mailed already or not.
+        back = set(sorted(gone)[::4])
+        new = set(sorted(set(people) - gone)[3::7]) - {late, early}
+        require(all(part & sample["10"] and part & sample["50"] - sample["10"] and part - sample["50"] for part in (back, new)), "of every part")
+        gone = gone - back | new
+        exclude(gone)
+        process.kill()
+        process = boxes.start()
+        fleet.command("promote", "spring", "--state", fleet.state)
+        wait_at(fleet, "50", "WaitingForPromotion")
+        second = set(boxes.taken("spring"))
+        require(second == first | sample["50"] - gone, f"step 2: {sorted(second ^ (first | sample['50'] - gone))[:5]}")
+
+        fleet.command("promote", "spring", "--state", fleet.state)
+        fleet.wait_state("Campaign", "spring", "Completed", 60)
+        taken = boxes.taken("spring")
+        once_each(taken, "with a list that changes")
+        require(set(taken) == second | set(people) - gone - {late}, f"step 3: {sorted(set(taken) ^ (second | set(people) - gone - {late}))[:5]}")
+        known = fleet.recipients("spring")
+        require(known.get(late) == "Suppressed" and known.get(early) == "Accepted", f"{known.get(late)} {known.get(early)}")
+        require(not (set(known) & gone) - first - second, "who is excluded is in no row of the run")
+        status = fleet.status("Campaign", "spring")
+        require(int(status["feedback"]["unsubscribed"]) == 1 and int(status["recipients"]["suppressed"]) == 1, f"{status}")
+
+        # Both who left are left out of the next run's steps too.
+        boxes.write(newsletter("spring", audience, "second", {"percent": 90, "minMessages": 20, "pause": {}}))
+        wait_until(lambda: fleet.status("Campaign", "spring").get("run") == "second", 20, "the next run")
+        wait_at(fleet, "90", "WaitingForPromotion")
+        again = {who for who, times in boxes.taken("spring").items() if times > taken[who]}
+        require(not again & (gone | {late, early}), f"{sorted(again & (gone | {late, early}))[:3]}")
+        require(len(again) > (PEOPLE - len(gone)) * 0.8, f"{len(again)}")
+    finally:
+        process.kill()
+    return f"{len(first)}, {len(second)}, {len(taken)} of {PEOPLE}, {len(gone)} of them excluded in the end"
+
+
 def main():
     cases = Cases(__doc__)
     cases.parse()
@@ -298,6 +429,7 @@ def main():
             refusals_in_the_first_step_stop_it,
             bounces_of_the_first_step_stop_it_and_a_cleaned_list_goes_through,
             an_edit_takes_nothing_back,
+            who_is_excluded_or_leaves_is_in_no_step,
         ],
         program,
     )
