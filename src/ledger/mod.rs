@@ -64,6 +64,8 @@ pub use records::{
 };
 pub use schema::{has_ledger, is_in_use};
 pub use standing::{ServerRecord, StandingOf};
+#[cfg(test)]
+pub(crate) use tests::results::Results;
 use writer::{Job, Writer};
 
 /// How many requests may wait for the writing thread.

@@ -65,7 +65,8 @@ impl Writer {
     }
 }
 
-fn apply(connection: &Connection, server: i64, change: &Change, now_ms: i64) -> Result<(), Fault> {
+/// Begins or ends pauses of a server.
+pub(super) fn apply(connection: &Connection, server: i64, change: &Change, now_ms: i64) -> Result<(), Fault> {
     match change {
         Change::Begins(pause) => {
             connection.execute(

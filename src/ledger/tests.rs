@@ -8,6 +8,7 @@ mod migrations;
 mod people;
 mod random;
 mod reading;
+pub mod results;
 mod rollouts;
 mod rules;
 mod standing;

@@ -1,12 +1,13 @@
-//! A month of warm-up: four servers on different days of theirs, limits for receiving domains, two guards that trip, and a kill.
+//! A month of warm-up: four servers on different days of theirs, limits for receiving domains, and a kill. Bounces and complaints come
+//! back by chance, more of two servers for some time; what decides and what judges servers are those of the program.
 //! `MONTH=5000000 cargo test --release --lib month` sends more than usual.
 
+mod control;
+mod paper;
+
 use super::*;
-use crate::{
-    decide::warmup::Progress,
-    report::DayUsed,
-    resources::{mailbox_providers::provider_of, sending_server::Warmup},
-};
+use crate::{chance::jitter as chance, feedback::Judged, resources::mailbox_providers::provider_of};
+use control::{Control, PER_DOMAIN, PER_SERVER, hourly, judged_from};
 
 /// People who are mailed, unless `MONTH` says otherwise.
 const PEOPLE: u64 = 50_000;
@@ -14,11 +15,17 @@ const PEOPLE: u64 = 50_000;
 const PEOPLE_AT_FULL: u64 = 5_000_000;
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
+const MINUTE_MS: i64 = 60_000;
+/// How often the control plane looks.
+const TURN_MS: i64 = 10 * MINUTE_MS;
 const DAYS: i64 = 31;
-/// The days of a schedule that a server has behind it.
-const BEHIND: [usize; 4] = [0, 10, 12, 4];
-/// The server that is taken out, on which day, and until which hour of it: bounces were over the line.
-const TRIPS: [(usize, i64, i64); 2] = [(1, 6, 18), (3, 13, 24)];
+const SERVERS: usize = 4;
+/// When the process is killed: a server is paused then.
+const KILLED_AT_MS: i64 = 15 * DAY_MS + 3 * HOUR_MS;
+/// How many messages in a thousand bounce, whatever the server.
+const BOUNCES: f64 = 2.0;
+/// A server of which more comes back, on which day, until which hour of it, what, and of how many messages in a thousand.
+const BAD: [(usize, i64, i64, Returning, f64); 2] = [(1, 15, 5, Returning::Bounce, 250.0), (3, 13, 24, Returning::Complaint, 40.0)];
 /// Of a hundred people, how many are at which domain.
 const SPREAD: [(&str, u64); 7] = [
     ("gmail.com", 36),
@@ -43,8 +50,26 @@ fn schedule(server: usize, people: u64) -> Vec<u64> {
     (0..90).map(|day| (full(day) * people / PEOPLE_AT_FULL).max(1)).collect()
 }
 
+/// What comes back of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Returning {
+    Bounce,
+    Complaint,
+}
+
+/// Something that came back.
+#[derive(Clone, Copy, Debug)]
+struct Back {
+    what: Returning,
+    /// When the server took the message.
+    taken_ms: i64,
+    /// When it came.
+    at_ms: i64,
+}
+
 struct Month {
     people: u64,
+    control: Control,
     scheduler: Scheduler,
     routing: Routing,
     now_ms: i64,
@@ -57,7 +82,16 @@ struct Month {
     /// Those of them that are in memory.
     leased: BTreeSet<u64>,
     usage: BTreeMap<String, BTreeMap<i64, u64>>,
-    history: Vec<Vec<DayUsed>>,
+    /// When each server took messages, in order.
+    taken: Vec<Vec<i64>>,
+    /// Messages that were taken since the last turn, by server and minute.
+    taken_lately: BTreeMap<(usize, i64), u64>,
+    /// All that comes back of each server's messages.
+    came_back: Vec<Vec<Back>>,
+    /// What is on its way back: when it comes, and of which server.
+    returning: BTreeMap<(i64, u64), (usize, Back)>,
+    /// The turns of the control plane.
+    turns: Vec<i64>,
     /// Where the audience is read.
     at: u64,
     done: u64,
@@ -70,6 +104,10 @@ struct Month {
 
 fn server(at: usize) -> Key {
     Key::new("default", format!("s{at}").as_str())
+}
+
+fn number_of(server: &str) -> usize {
+    server[1..].parse().expect("a number")
 }
 
 fn domain(person: u64) -> &'static str {
@@ -87,36 +125,12 @@ fn domain(person: u64) -> &'static str {
 impl Month {
     fn new(people: u64) -> Self {
         let start_ms = START_MS.div_euclid(DAY_MS) * DAY_MS;
-        let names: Vec<Key> = (0..BEHIND.len()).map(server).collect();
-        let mut routing = Routing::default();
-        let mut history = Vec::new();
-        for (at, key) in names.iter().enumerate() {
-            let most = schedule(at, people).iter().take(BEHIND[at] + 31).max().copied().unwrap_or(1);
-            // Enough for a day's limit, but not at once.
-            let hourly = |percent: u64| {
-                vec![Rate { messages: (most * percent / 100 / 24).max(1), per: crate::resources::Duration::from_secs(3600) }]
-            };
-            let limit = |domains: &[&str], percent| DomainIntent {
-                domains: domains.iter().map(|domain| (*domain).into()).collect(),
-                rates: hourly(percent),
-            };
-            let mut intent = server_intent(&[Rate { messages: 100_000, per: crate::resources::Duration::from_secs(1) }]);
-            intent.per_domain = [limit(&["gmail.com"], 130), limit(&["yahoo.com", "icloud.com"], 110), limit(&["outlook.com"], 110)].into();
-            intent.connections = Some(20);
-            routing.servers.insert(key.clone(), intent);
-            let first = start_ms / DAY_MS - i64::try_from(BEHIND[at]).expect("small");
-            let days = schedule(at, people).into_iter().take(BEHIND[at]).zip(first..);
-            history.push(days.map(|(messages, day)| DayUsed { day, messages }).collect());
-        }
-        let mut campaign = campaign_intent(work(1));
-        campaign.servers = names.iter().map(|key| (key.clone(), 1)).collect();
-        campaign.candidates = names.into();
-        routing.campaigns.insert(Key::new("default", "month"), Arc::new(campaign));
         let size = usize::try_from(people).expect("small");
         Self {
             people,
+            control: Control::new(people, start_ms),
             scheduler: Scheduler::new(7),
-            routing,
+            routing: Routing::default(),
             now_ms: start_ms,
             start_ms,
             attempts: vec![0; size],
@@ -125,11 +139,15 @@ impl Month {
             due: BTreeSet::new(),
             leased: BTreeSet::new(),
             usage: BTreeMap::new(),
-            history,
+            taken: vec![Vec::new(); SERVERS],
+            taken_lately: BTreeMap::new(),
+            came_back: vec![Vec::new(); SERVERS],
+            returning: BTreeMap::new(),
+            turns: Vec::new(),
             at: 0,
             done: 0,
             wire: VecDeque::new(),
-            written: vec![BTreeMap::new(); BEHIND.len()],
+            written: vec![BTreeMap::new(); SERVERS],
             is_closed: false,
             steps: 0,
         }
@@ -139,38 +157,52 @@ impl Month {
         (self.now_ms - self.start_ms).div_euclid(DAY_MS)
     }
 
-    fn is_out(&self, at: usize) -> bool {
-        let hour = (self.now_ms - self.start_ms).rem_euclid(DAY_MS) / HOUR_MS;
-        TRIPS.iter().any(|(server, day, until)| *server == at && *day == self.day() && hour < *until)
+    /// A turn of the control plane: it learns what was taken and what came back, and the data plane what it decides.
+    fn turn(&mut self) {
+        for ((at, minute), accepted) in std::mem::take(&mut self.taken_lately) {
+            self.control.note(at, Judged { accepted, ..Judged::default() }, minute * MINUTE_MS);
+        }
+        let later = self.returning.split_off(&(self.now_ms + 1, 0));
+        for (at, back) in std::mem::replace(&mut self.returning, later).into_values() {
+            let judged = match back.what {
+                Returning::Bounce => Judged { bounced: 1, ..Judged::default() },
+                Returning::Complaint => Judged { complained: 1, ..Judged::default() },
+            };
+            self.control.note(at, judged, back.taken_ms.div_euclid(MINUTE_MS) * MINUTE_MS);
+        }
+        self.turns.push(self.now_ms);
+        let routing = self.control.turn(self.at > 0, self.now_ms);
+        if routing != self.routing {
+            self.routing = routing;
+            self.apply();
+        }
     }
 
-    /// What the control plane would hand over now.
+    /// Hands over what is decided.
     fn apply(&mut self) {
-        for (at, behind) in BEHIND.into_iter().enumerate() {
-            let first = jiff::Timestamp::from_millisecond(self.start_ms - i64::try_from(behind).expect("small") * DAY_MS).expect("a time");
-            let (first, schedule) = (first.to_zoned(jiff::tz::TimeZone::UTC).date(), schedule(at, self.people));
-            let warmup: Warmup =
-                serde_json::from_value(serde_json::json!({"startDate": first.to_string(), "schedule": schedule})).expect("a warm-up");
-            let tripped = TRIPS.iter().filter(|(server, ..)| *server == at);
-            let held = tripped.map(|(_, day, _)| self.start_ms / DAY_MS + day).collect();
-            let limit = Progress::of(&warmup, &self.history[at], &held, self.now_ms).limit();
-            let is_out = self.is_out(at);
-            let intent = self.routing.servers.get_mut(&server(at)).expect("a server");
-            (intent.warmup_today, intent.routed) = (limit, !is_out);
-        }
-        let (usage, routing) = (&self.usage, self.routing.clone());
-        self.scheduler
-            .apply(&routing, self.now_ms, |key| usage.get(key).into_iter().flatten().map(|(minute, count)| (*minute, *count)).collect());
+        let usage = &self.usage;
+        self.scheduler.apply(&self.routing, self.now_ms, |key| {
+            usage.get(key).into_iter().flatten().map(|(minute, count)| (*minute, *count)).collect()
+        });
         for lane in self.scheduler.lanes.keys().copied().collect::<Vec<_>>() {
             self.scheduler.set_carriage(lane, CARRIAGES[3]);
         }
     }
 
-    /// A day is over: what was sent on it is known.
-    fn end_day(&mut self, day: i64) {
-        for at in 0..BEHIND.len() {
-            let messages = self.on_day(at, day);
-            self.history[at].push(DayUsed { day: self.start_ms / DAY_MS + day, messages });
+    /// A server takes a message, of which something may come back.
+    fn take(&mut self, at: usize, person: u64) {
+        let taken_ms = self.now_ms;
+        self.taken[at].push(taken_ms);
+        *self.taken_lately.entry((at, taken_ms.div_euclid(MINUTE_MS))).or_default() += 1;
+        let hour = (taken_ms - self.start_ms).rem_euclid(DAY_MS) / HOUR_MS;
+        let bad = BAD.iter().find(|(server, day, until, ..)| *server == at && *day == self.day() && hour < *until);
+        let (what, per_thousand) = bad.map_or((Returning::Bounce, BOUNCES), |(.., what, per_thousand)| (*what, *per_thousand));
+        if chance(7, "comes back", person) * 1_000.0 < per_thousand {
+            #[allow(clippy::cast_possible_truncation)]
+            let after_ms = MINUTE_MS + (chance(7, "after", person) * 40.0) as i64 * MINUTE_MS;
+            let back = Back { what, taken_ms, at_ms: taken_ms + after_ms };
+            self.came_back[at].push(back);
+            self.returning.insert((back.at_ms, person), (at, back));
         }
     }
 
@@ -189,8 +221,8 @@ impl Month {
     }
 
     fn run(&mut self) {
-        self.apply();
-        let mut applied_ms = self.now_ms;
+        self.turn();
+        let mut turned_ms = self.now_ms;
         while !self.is_closed {
             self.steps += 1;
             self.arrive();
@@ -198,20 +230,26 @@ impl Month {
             let has_news = !actions.is_empty();
             actions.into_iter().for_each(|action| self.act(action));
             let on_wire = self.wire.front().map_or(i64::MAX, |(at, ..)| *at);
-            let hour = (applied_ms.div_euclid(HOUR_MS) + 1) * HOUR_MS;
+            let turn = (turned_ms.div_euclid(TURN_MS) + 1) * TURN_MS;
             // A second is the longest that it sleeps though nothing is due.
             let wake = Some(self.scheduler.wake_at(self.now_ms)).filter(|at| has_news || *at < self.now_ms + 1000);
-            let next = wake.unwrap_or(self.now_ms + 10_000).min(if has_news { self.now_ms } else { on_wire }).min(hour);
+            let next = wake.unwrap_or(self.now_ms + 10_000).min(if has_news { self.now_ms } else { on_wire }).min(turn);
             self.now_ms = next.max(self.now_ms + 1);
-            if self.now_ms >= hour {
-                if self.day() > (applied_ms - self.start_ms).div_euclid(DAY_MS) {
-                    self.end_day(self.day() - 1);
+            if self.now_ms >= turn {
+                let day = (turned_ms - self.start_ms).div_euclid(DAY_MS);
+                if self.day() > day {
+                    self.control.end_day(self.start_ms / DAY_MS + day, std::array::from_fn(|at| self.on_day(at, day)));
                 }
-                applied_ms = self.now_ms;
-                if self.now_ms - self.start_ms == 9 * DAY_MS + 7 * HOUR_MS {
+                turned_ms = self.now_ms;
+                let is_killed = self.now_ms - self.start_ms == KILLED_AT_MS;
+                if is_killed {
                     self.kill();
                 }
-                self.apply();
+                self.turn();
+                if is_killed {
+                    assert!(self.control.paused.iter().any(|pause| pause.ended_ms.is_none()), "no server is paused where it is killed");
+                    self.apply();
+                }
             }
             assert!(self.day() < DAYS, "{} of {} are mailed: {:?}", self.done, self.people, self.scheduler.report(self.now_ms, None));
         }
@@ -234,6 +272,7 @@ impl Month {
         }
         self.release();
         self.scheduler = Scheduler::new(7);
+        self.control.restart(self.now_ms);
     }
 
     /// What was fetched and not sent is due again.
@@ -332,7 +371,11 @@ impl Month {
             });
             changes.fates.push(FateChange { campaign: ended.campaign, fate, lane: ended.lane, by: 1 });
             match &ended.disposition {
-                Disposition::Accepted => self.done += 1,
+                Disposition::Accepted => {
+                    self.done += 1;
+                    let lane = ended.lane.expect("a server took it");
+                    self.take(number_of(&self.scheduler.lanes[&lane].key.name), person);
+                }
                 Disposition::Deferred { at_ms, .. } | Disposition::Returned { at_ms, .. } => {
                     self.due.insert((*at_ms, person));
                     if ended.is_of_claim && matches!(ended.disposition, Disposition::Returned { .. }) {
@@ -371,7 +414,7 @@ impl Month {
         while self.wire.front().is_some_and(|(at, ..)| *at <= self.now_ms)
             && let Some((at_ms, lane, call, batch)) = self.wire.pop_front()
         {
-            let server: usize = self.scheduler.lanes[&lane].key.name[1..].parse().expect("a number");
+            let server = number_of(&self.scheduler.lanes[&lane].key.name);
             for message in batch {
                 let person: u64 = message.rcpt_to[1..].split('@').next().expect("a name").parse().expect("a number");
                 self.written[server].entry(domain(person)).or_default().push(at_ms - 20);
@@ -391,23 +434,18 @@ impl Month {
         }
     }
 
-    /// What each server should have sent on each day, reckoned without any of the code above: the limit of its day, which comes once for
-    /// each day before it that counted.
-    fn on_paper(&self) -> Vec<Vec<u64>> {
-        (0..BEHIND.len())
-            .map(|at| {
-                let limits = schedule(at, self.people);
-                let mut step = BEHIND[at];
-                let day = |day| {
-                    let trip = TRIPS.iter().find(|(server, tripped, _)| *server == at && *tripped == day);
-                    let sent = if trip.is_some_and(|(_, _, until)| *until == 24) { 0 } else { limits[step] };
-                    step += usize::from(trip.is_none());
-                    sent
-                };
-                (0..DAYS).map(day).collect()
-            })
-            .collect()
+    /// When messages were written to a server, to these domains or to all.
+    fn written_to(&self, at: usize, is_its: impl Fn(&str) -> bool) -> Vec<i64> {
+        let mut times: Vec<i64> = self.written[at].iter().filter(|(domain, _)| is_its(domain)).flat_map(|(_, at)| at.clone()).collect();
+        times.sort_unstable();
+        times
     }
+}
+
+/// Whether more than so many of these times lie within some stretch of this length.
+fn exceeds(times: &[i64], most: u64, window_ms: i64) -> bool {
+    let most = usize::try_from(most).expect("small");
+    times.windows(most + 1).any(|stretch| stretch[most] - stretch[0] < window_ms)
 }
 
 #[test]
@@ -418,28 +456,45 @@ fn a_month_of_warm_up_goes_as_on_paper() {
     let last = month.day();
     assert!(last > 20, "it is over on day {last} already");
     assert!(month.accepted.iter().all(|accepted| *accepted), "somebody is lost");
+
+    // The guards trip by what comes back, once for each bad time, and each pause ends by itself.
+    let paused = &month.control.paused;
+    assert_eq!(*paused, month.pauses_on_paper());
+    let tripped: Vec<(usize, Reason, i64)> = paused.iter().map(|p| (p.server, p.reason, (p.began_ms - month.start_ms) / DAY_MS)).collect();
+    assert_eq!(tripped, [(3, Reason::ComplaintRateTooHigh, 13), (1, Reason::BounceRateTooHigh, 15)]);
+    for pause in paused {
+        let (ended_ms, times) = (pause.ended_ms.expect("it ended"), month.written_to(pause.server, |_| true));
+        // What was on the wire when it began is written all the same.
+        let meanwhile = times.iter().filter(|time| (pause.began_ms + 100..ended_ms).contains(time)).count();
+        assert_eq!(meanwhile, 0, "s{} was sent messages while it was paused", pause.server);
+        let first = |time: &&i64| **time >= ended_ms;
+        let returned: Vec<i64> = times.iter().filter(first).take(usize::try_from(judged_from(people)).expect("small")).copied().collect();
+        assert!(!returned.is_empty(), "s{} is not used again", pause.server);
+        assert!(!exceeds(&returned, judged_from(people).div_ceil(360), 10_000), "s{} is given too much at first", pause.server);
+    }
+
     // Somebody who was greylisted took two places.
     let deferred = (0..people).filter(|person| person % 100 == 3).count() as u64;
     let mut total = 0;
-    for (at, paper) in month.on_paper().into_iter().enumerate() {
-        for (day, expected) in (0..=last).zip(paper) {
+    for at in 0..SERVERS {
+        for (day, expected) in (0..).zip(month.days_on_paper(at, last)) {
             let sent = month.on_day(at, day);
-            total += sent;
-            // On its last day it runs out of people.
+            let expected = expected.unwrap_or(sent);
+            // On the last day it runs out of people.
             assert!(if day == last { sent <= expected } else { sent == expected }, "s{at} on day {day}: {sent} of {expected}");
+            total += if day == last { sent } else { expected };
         }
     }
     assert_eq!(total, people + deferred);
-    for (at, written) in month.written.iter().enumerate() {
-        for limit in &*month.routing.servers[&server(at)].per_domain {
-            let is_its = |domain: &str| {
-                limit.domains.iter().any(|named| provider_of(named).is_some_and(|provider| provider.domains.contains(&domain)))
-            };
-            let mut times: Vec<i64> = written.iter().filter(|(domain, _)| is_its(domain)).flat_map(|(_, at)| at.iter().copied()).collect();
-            times.sort_unstable();
-            let most = usize::try_from(limit.rates[0].messages).expect("small");
-            assert!(!times.windows(most + 1).any(|stretch| stretch[most] - stretch[0] < HOUR_MS), "s{at}: {:?}", limit.domains);
+
+    for at in 0..SERVERS {
+        assert!(!exceeds(&month.written_to(at, |_| true), hourly(at, people, PER_SERVER), HOUR_MS), "s{at}");
+        for (domains, percent) in PER_DOMAIN {
+            let is_its =
+                |domain: &str| domains.iter().any(|named| provider_of(named).is_some_and(|provider| provider.domains.contains(&domain)));
+            assert!(!exceeds(&month.written_to(at, is_its), hourly(at, people, percent), HOUR_MS), "s{at}: {domains:?}");
         }
     }
-    println!("{people} people, {total} messages, {} days, {} steps", last + 1, month.steps);
+    let pauses: Vec<String> = paused.iter().map(|pause| format!("s{} {}", pause.server, pause.reason)).collect();
+    println!("{people} people, {total} messages, {} days, {} steps, paused: {pauses:?}", last + 1, month.steps);
 }
