@@ -7,11 +7,12 @@ Python's `email` reads the messages.
 import email
 import email.policy
 import json
+import re
 import subprocess
 from pathlib import Path
 
 from parts import fleet as fleets
-from parts.process import folder, wait_until
+from parts.process import folder, free_port, wait_until
 from parts.report import Cases, require
 from parts.sinks import Sink
 
@@ -74,6 +75,57 @@ def a_preview_is_what_is_sent(program) -> str:
         require(part in markdown.decode(), f"{part!r} is not in\n{markdown.decode()}")
     require(not (fleet.state / "ledger.db").exists(), "something touched the ledger")
     return "eml, html, text and markdown of three people"
+
+
+def a_look_has_the_fields_of_the_message(program) -> str:
+    """The same names, and the same values but for what only the process that sends knows: a mailto: where a server's mail is read, the
+    campaign's own fields, and no mailto: where no server has one."""
+    place = folder("fields")
+    about = {"identity": {"returnPath": "b.example.com"}, "feedback": {"bounces": "Listener"}}
+    headers = [{"name": "List-Id", "value": "News <news.example.com>"}, {"name": "X-Segment", "value": "{% if vip %}Größe{% endif %}"}]
+    public = ("--public-url", "https://news.example.com")
+    plain = {"unsubscribe": {"oneClick": {}}, "startAt": "2020-01-01T00:00:00Z", "headers": headers, "content": {"text": "Leave: {{ unsubscribe_url }}"}}
+    for spec in (about, {}):
+        box = fleets.resource("SendingServer", "box", {"provider": {"outbox": {}}, **spec})
+        fleet = shop(place / ("read" if spec else "unread"), program, fleets.smtp_server("first", 1, enabled=False), box, **plain)
+        process = fleet.start(*public, "--bounce-address", f"127.0.0.1:{free_port()}", once=False)
+        fleet.wait_state("Campaign", "winter", "Completed", 30)
+        process.stop()
+
+        def fields(raw: bytes) -> list[tuple[str, str]]:
+            """Names and values; a token is the same as any other of its length, and the two lines that nobody knows ahead."""
+            message = email.message_from_bytes(raw, policy=email.policy.default)
+            masked = {"Date", "Message-ID"}
+            token = re.compile(r"(?<=/u/v1/)[a-z2-7]+|(?<=subject=)[a-z2-7]+|(?<=mailto:unsubscribe-)[a-z2-7]+")
+            line = lambda value: token.sub(lambda found: "t" * len(found[0]), " ".join(str(value).split()))  # noqa: E731
+            written = [(name, value) for name, value in message.items() if name not in ("Return-Path", "Delivered-To")]
+            return [(name, "" if name in masked else line(value)) for name, value in written]
+
+        sent = [path.read_bytes() for path in fleet.state.glob("outbox/default/box/new/*")]
+        of_bo = next(raw for raw in sent if b"bo@example.com" in raw.split(b"\r\n\r\n")[0])
+        code, seen, errors = run(program, "preview", "winter", fleet.config, "--recipient", "bo@example.com", "-o", "eml", *public)
+        require(code == 0, errors)
+        ours, theirs = fields(seen), fields(of_bo)
+        # A real link also holds its run, which takes a few letters more.
+        shorter = lambda found: [(name, re.sub("t{20,}", "t", value)) for name, value in found]  # noqa: E731
+        require(shorter(ours) == shorter(theirs), f"{ours}\n{theirs}")
+        unsubscribe = dict(ours)["List-Unsubscribe"]
+        require(("<mailto:unsubscribe" in unsubscribe and "@b.example.com" in unsubscribe) == bool(spec), unsubscribe)
+        _, text, _ = run(program, "preview", "winter", fleet.config, "--recipient", "bo@example.com", *public)
+        head = text.decode().split("\n\n")[0]
+        shown = [line.split(": ")[0] for line in head.splitlines()]
+        require(shown == ["From", "To", "Subject", "List-Unsubscribe", "List-Unsubscribe-Post", "List-Id", "X-Segment"], head)
+        require("X-Segment: Größe" in head and ("mailto:" in head) == bool(spec), head)
+        _, text, _ = run(program, "preview", "winter", fleet.config, *public)
+        require("X-Segment" not in text.decode(), "what comes out empty is left out")
+
+        (fleet.state / "outbox").rename(fleet.state / "before")
+        code, output = fleet.command("send", "winter", fleet.config, "--state", fleet.state, "--recipient", "bo@example.com", "--to", "me@example.org", *public)
+        require(code == 0, output)
+        by_hand = fields(next(fleet.state.glob("outbox/default/box/new/*")).read_bytes())
+        others = lambda found: [field for field in shorter(found) if field[0] != "To"]  # noqa: E731
+        require(others(by_hand) == others(theirs), f"{by_hand}\n{theirs}")
+    return "preview, send and the message itself"
 
 
 def what_a_preview_refuses(program) -> str:
@@ -191,7 +243,7 @@ def main():
     cases = Cases(__doc__)
     cases.parse()
     cases.add_all(
-        (a_preview_is_what_is_sent, what_a_preview_refuses, to_oneself, a_dry_run_waits_for_nothing, validate_is_strict_on_demand),
+        (a_preview_is_what_is_sent, a_look_has_the_fields_of_the_message, what_a_preview_refuses, to_oneself, a_dry_run_waits_for_nothing, validate_is_strict_on_demand),
         fleets.binary(),
     )
     cases.end()

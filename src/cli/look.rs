@@ -1,14 +1,17 @@
 //! What `preview` and `send` have in common: a campaign of some files, and its messages as they would be sent.
 
-use std::{collections::BTreeSet, io::Write as _, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{collections::BTreeSet, io::Write as _, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::{run::EXIT_CONFIGURATION, validate};
 use crate::{
     audience::{Reader, Recipient, Row, canonical},
+    decide::{self, CampaignDecision, Observations, ProbeResult, ServerObservation},
     egress::Egress,
-    ledger::AddressSet,
+    engine::{EngineOptions, Returns, world_of},
+    ledger::{AddressSet, RecordedFacts},
     message::{Fault, Link, RenderContext, Rendered, Template, message_id},
     meta::bound::counted,
     meta::nearest,
@@ -45,6 +48,9 @@ pub struct CampaignArgs {
     /// Where people reach the process that sends, as for `mailfleet run`: for the links by which they unsubscribe.
     #[arg(long, value_name = "URL", env = "MAILFLEET_PUBLIC_URL")]
     pub public_url: Option<PublicUrl>,
+    /// The only namespace whose plans count, as for `mailfleet run`.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub plan_namespace: Option<String>,
 }
 
 /// Whose messages.
@@ -96,6 +102,8 @@ pub(super) struct Look {
     people: People,
     /// Makes the links by which people unsubscribe: samples, unless somebody has put others here.
     pub links: Links,
+    /// Where people unsubscribe by mail, if they can.
+    mail_domain: Option<Arc<str>>,
 }
 
 /// A message, and the recipient whose it is.
@@ -132,7 +140,47 @@ impl Look {
         let people = resolver.people(&campaign.object.spec).map_err(unusable)?;
         let joined = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let template = Template::compile(&content).map_err(|faults| Stop::configuration(joined(faults)))?;
-        Ok(Self { snapshot, key, campaign, template, people, links: Links::sample(args.public_url.clone()) })
+        let links = Links::sample(args.public_url.clone());
+        let mut look = Self { snapshot, key, campaign, template, people, links, mail_domain: None };
+        if look.template.needs_link() {
+            // The files are enough for this: where a ledger cannot be read, nothing is known of its servers.
+            look.mail_domain = runtime.block_on(look.decision(args)).ok().and_then(|decision| decision.mail_domain);
+        }
+        Ok(look)
+    }
+
+    /// What would be decided on the campaign if each of its servers passed its test. No server is contacted, and nothing is recorded.
+    pub async fn decision(&self, args: &CampaignArgs) -> Result<CampaignDecision, Stop> {
+        let mut snapshot: Snapshot = self.snapshot.clone();
+        snapshot.campaigns.retain(|key, _| *key == self.key);
+        let options = EngineOptions {
+            links: Some(self.links.clone()),
+            state_dir: args.state.clone(),
+            once: true,
+            // Nothing is opened, so that no Secret is needed to know what is granted.
+            dry_run: true,
+            grace: Duration::ZERO,
+            plan_namespace: args.plan_namespace.clone(),
+            egress: Egress::Everywhere,
+            resolver: None,
+            allow_sendmail: Arc::default(),
+            came_back: tokio::sync::watch::channel(0).1,
+            // As the process does that a server with `feedback.bounces` asks for.
+            returns: Returns { listens: true, ..Returns::default() },
+        };
+        let facts = RecordedFacts::open(&args.state).map_err(|error| Stop::failed(error.to_string()))?;
+        let now_ms = Timestamp::now().as_millisecond();
+        let world = world_of(&snapshot, facts, &options, now_ms).await;
+        let mut observed = Observations::default();
+        for (key, input) in &world.servers {
+            // Each passes for good until it is tested.
+            let mut observation =
+                ServerObservation { server_hash: input.built.clone().unwrap_or_default(), ..ServerObservation::default() };
+            observation.note_probe(ProbeResult::NotProbeable, now_ms, now_ms, &input.object.spec.probe());
+            observed.servers.insert(key.clone(), observation);
+        }
+        let mut decided = decide::decide(&world, &observed, now_ms);
+        decided.campaigns.remove(&self.key).ok_or_else(|| Stop::failed("the campaign is not there"))
     }
 
     /// The recipients, each address once. It blocks.
@@ -171,9 +219,10 @@ impl Look {
         let id = message_id(0, &self.key.namespace, &self.key.name, run, recipient.address.as_str(), domain);
         let address = recipient.fields.address().as_str().into();
         let topic = spec.unsubscribe.as_ref().and_then(Unsubscribe::topic).map(Into::into);
-        let link = self.links.make(&Subscription { namespace: self.key.namespace.clone(), topic, address, run: None }, None);
-        let link = link.as_ref().map(|(url, _)| Link { url, mailto: None });
-        let context = RenderContext { message_id: &id, date: jiff::Timestamp::now(), campaign: &self.key.name, senders: None, link };
+        let subscription = Subscription { namespace: self.key.namespace.clone(), topic, address, run: None };
+        let link = self.links.make(&subscription, self.mail_domain.as_deref());
+        let link = link.as_ref().map(|(url, mailto)| Link { url, mailto: mailto.as_deref() });
+        let context = RenderContext { message_id: &id, date: Timestamp::now(), campaign: &self.key.name, senders: None, link };
         self.template.render(recipient, &context).map_err(|error| {
             let fault = Fault::new(error.path, error.message);
             let what = format!("no message can be made for {}: ", recipient.fields.address().as_str());
@@ -259,22 +308,31 @@ fn find(args: &CampaignArgs, snapshot: &Snapshot) -> Result<Key, Stop> {
 
 /// A message, taken apart for people.
 pub(super) struct Parts {
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(String, String)>,
     pub text: String,
     pub html: Option<String>,
 }
 
-/// The fields that are shown, in this order.
+/// The fields that are shown first, in this order; those that the campaign adds follow.
 const SHOWN: &[&str] = &["From", "Reply-To", "To", "Subject", "List-Unsubscribe", "List-Unsubscribe-Post"];
+/// Fields that are not shown: of the real message they are others, or they say how it is encoded.
+const NOT_SHOWN: &[&str] = &["Date", "Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"];
 
 impl Parts {
     /// Takes a message apart.
     pub fn of(rendered: &Rendered) -> Option<Self> {
         let message = mail_parser::MessageParser::default().parse(&rendered.content[..])?;
-        let field = |name: &&'static str| Some((*name, shown(&message, name)?));
+        let first = SHOWN.iter().filter_map(|name| Some(((*name).to_owned(), shown(&message, name)?)));
+        let is_left = |name: &str| !SHOWN.iter().chain(NOT_SHOWN).any(|known| known.eq_ignore_ascii_case(name));
+        let others = message.headers().iter().filter(|field| is_left(field.name.as_str())).filter_map(|field| {
+            let part = |from: u32, to: u32| rendered.content.get(from as usize..to as usize).map(String::from_utf8_lossy);
+            let name = part(field.offset_field, field.offset_start)?;
+            let value = part(field.offset_start, field.offset_end)?;
+            Some((name.trim_end_matches([':', ' ']).to_owned(), decoded(&one_line(&value))))
+        });
         let lines = |text: std::borrow::Cow<'_, str>| text.replace("\r\n", "\n");
         Some(Self {
-            headers: SHOWN.iter().filter_map(field).collect(),
+            headers: first.chain(others).collect(),
             text: message.body_text(0).map(lines).unwrap_or_default(),
             html: message.html_bodies().next().filter(|part| part.is_text_html()).and_then(|_| message.body_html(0)).map(lines),
         })
@@ -294,8 +352,20 @@ fn shown(message: &mail_parser::Message<'_>, name: &str) -> Option<String> {
         "Reply-To" => message.reply_to().map(mailboxes),
         "To" => message.to().map(mailboxes),
         "Subject" => message.subject().map(str::to_owned),
-        _ => message.header_raw(name).map(|value| value.split_whitespace().collect::<Vec<_>>().join(" ")),
+        _ => message.header_raw(name).map(one_line),
     }
+}
+
+/// A field's value with its encoded words (RFC 2047) as people read them.
+fn decoded(value: &str) -> String {
+    let field = format!("Subject: {value}\r\n\r\n");
+    let read = mail_parser::MessageParser::default().parse_headers(field.as_bytes());
+    read.and_then(|read| read.subject().map(str::to_owned)).unwrap_or_else(|| value.to_owned())
+}
+
+/// A field's value without its folding.
+fn one_line(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Makes each message of the recipients.

@@ -1,6 +1,6 @@
 //! `mailfleet send`: one message of a campaign to oneself, through a server that the plan grants, and without a run.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -13,16 +13,13 @@ use super::{
 };
 use crate::{
     audience::{Address, Recipient},
-    decide::{self, Observations, ProbeResult, ServerObservation},
-    egress::Egress,
-    engine::{EngineOptions, Returns, build_server, probe_once, world_of},
-    ledger::RecordedFacts,
+    decide::ProbeResult,
+    engine::{build_server, probe_once},
     providers::{Outgoing, Permissions, Provider as _, Server},
     resources::{
         Key, SendingServer,
         condition::{self, ConditionType},
     },
-    source::Snapshot,
     token::unsubscribe::Links,
 };
 
@@ -64,9 +61,6 @@ pub struct SendArgs {
     /// The keys of `mailfleet run`, for links by which people unsubscribe. Default: STATE/keys.
     #[arg(long, value_name = "FILE", env = "MAILFLEET_KEYS")]
     keys: Option<PathBuf>,
-    /// The only namespace whose plans count, as for `mailfleet run`.
-    #[arg(long, value_name = "NAMESPACE")]
-    plan_namespace: Option<String>,
 }
 
 pub async fn run(args: SendArgs) -> ExitCode {
@@ -184,34 +178,7 @@ async fn server(args: &SendArgs, look: &Look) -> Result<Chosen, Stop> {
 
 /// The servers that the campaign would be sent through, those of the greatest weight first.
 async fn candidates(args: &SendArgs, look: &Look) -> Result<Vec<Key>, Stop> {
-    let mut snapshot: Snapshot = look.snapshot.clone();
-    snapshot.campaigns.retain(|key, _| *key == look.key);
-    let options = EngineOptions {
-        links: Some(look.links.clone()),
-        state_dir: args.campaign.state.clone(),
-        once: true,
-        // Nothing is opened, so that no Secret is needed to know what is granted.
-        dry_run: true,
-        grace: Duration::ZERO,
-        plan_namespace: args.plan_namespace.clone(),
-        egress: Egress::Everywhere,
-        resolver: None,
-        allow_sendmail: Arc::default(),
-        came_back: tokio::sync::watch::channel(0).1,
-        returns: Returns::default(),
-    };
-    let facts = RecordedFacts::open(&args.campaign.state).map_err(|error| Stop::failed(error.to_string()))?;
-    let now_ms = Timestamp::now().as_millisecond();
-    let world = world_of(&snapshot, facts, &options, now_ms).await;
-    let mut observed = Observations::default();
-    for (key, input) in &world.servers {
-        // Each passes for good until it is probed.
-        let mut observation = ServerObservation { server_hash: input.built.clone().unwrap_or_default(), ..ServerObservation::default() };
-        observation.note_probe(ProbeResult::NotProbeable, now_ms, now_ms, &input.object.spec.probe());
-        observed.servers.insert(key.clone(), observation);
-    }
-    let decision = decide::decide(&world, &observed, now_ms);
-    let Some(campaign) = decision.campaigns.get(&look.key) else { return Err(Stop::failed("the campaign is not there")) };
+    let campaign = look.decision(&args.campaign).await?;
     let mut rows: Vec<_> = campaign.status.servers.iter().collect();
     let usable = |why_not: &str| why_not.is_empty();
     if let Some(wanted) = &args.server {

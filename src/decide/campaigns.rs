@@ -41,6 +41,7 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
     let rollout = rollout.as_ref();
     let verdict = Case { key, input, run: &run, rollout, servers: &servers, observed, campaigns: &world.campaigns, now_ms }.verdict();
     let weighting = weighting(spec, &plan_key, world);
+    let mail_domain = servers.usable.iter().find_map(|server| mail_domain(world, server));
     let intent = |hold: bool, work: &Arc<Work>| CampaignIntent {
         work: work.clone(),
         hold,
@@ -52,7 +53,7 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
         plan_limits: plan_limits(key, &plan_key, world),
         own_limits: own_limits(key, spec),
         senders: senders::held_to(key, &plan_key, world, &servers.candidates),
-        mail_domain: servers.usable.iter().find_map(|server| mail_domain(world, server)),
+        mail_domain: mail_domain.clone(),
     };
     let intent = verdict.hold.zip(input.known_work()).map(|(hold, work)| Arc::new(intent(hold, work)));
     let shared = [plan_limits(key, &plan_key, world), own_limits(key, spec)];
@@ -83,7 +84,7 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
     let is_probed = verdict.reason == Reason::NoEligibleServer && servers.is_pending;
     let is_looked_at = is_probed || (run.is_closed && intent.is_some() && run.added_later().is_none());
     let waits_for_person = verdict.reason == Reason::RolloutWaiting && rollout.is_some_and(Rollout::waits_for_person);
-    (CampaignDecision { status, intent, is_looked_at, waits_for_person }, verdict.wake_at_ms)
+    (CampaignDecision { status, intent, is_looked_at, waits_for_person, mail_domain }, verdict.wake_at_ms)
 }
 
 /// The return path of a server whose mail is read, so that a mail to it unsubscribes.

@@ -285,6 +285,8 @@ pub struct CampaignDecision {
     pub is_looked_at: bool,
     /// Whether nothing happens any more until a person promotes its rollout.
     pub waits_for_person: bool,
+    /// A domain at which people can unsubscribe by mail, whether or not it sends now.
+    pub mail_domain: Option<Arc<str>>,
 }
 
 /// Decides over the whole world.

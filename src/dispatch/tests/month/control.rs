@@ -109,7 +109,7 @@ impl Control {
         for (key, input) in &mut self.world.servers {
             input.past = crate::decide::ServerPast::default();
             let good = ServerObservation {
-                fingerprint: 1,
+                server_hash: 1,
                 last_probe: Some(ProbeResult::Succeeded),
                 last_probe_ms: now_ms,
                 probes_good: true,
