@@ -40,6 +40,10 @@ pub enum Point {
     Format,
     /// The From domain is no mailbox provider's.
     OwnDomain,
+    /// The sender's name and the subject are what they seem.
+    Honest,
+    /// Somebody reads the answers.
+    Replies,
     /// Unsubscription by one click (RFC 8058).
     OneClick,
     /// A link in the body by which to unsubscribe.
@@ -66,7 +70,7 @@ pub struct Requirement {
 }
 
 /// All of them, in the order of their points.
-pub const REQUIREMENTS: [Requirement; 10] = [
+pub const REQUIREMENTS: [Requirement; 12] = [
     Requirement {
         point: Point::Spf,
         name: "SPF",
@@ -79,7 +83,7 @@ pub const REQUIREMENTS: [Requirement; 10] = [
         point: Point::Dkim,
         name: "DKIM",
         asked_by: ALL,
-        asks: "each message is signed",
+        asks: "each message is signed, with a key of 1,024 bits or more",
         told_by: "DNS and `identity.dkim`; vendors that sign themselves count as met",
         fix: "add a key of the From domain to `identity.dkim`, and publish its record",
     },
@@ -103,16 +107,16 @@ pub const REQUIREMENTS: [Requirement; 10] = [
         point: Point::Tls,
         name: "TLS",
         asked_by: &["Gmail"],
-        asks: "the last connection, to Gmail, is encrypted",
-        told_by: "nothing: that connection is your relay's or the vendor's; vendors encrypt it",
-        fix: "let your relay use STARTTLS where it is offered (Postfix: `smtp_tls_security_level = may`)",
+        asks: "messages are transmitted over TLS, to Gmail above all",
+        told_by: "`encryption` of the server, unless it is within your network; the connection from your relay to Gmail is not seen, and vendors encrypt theirs",
+        fix: "`encryption: StartTls` or `Tls`; let your relay use STARTTLS where it is offered (Postfix: `smtp_tls_security_level = may`)",
     },
     Requirement {
         point: Point::Format,
         name: "format",
         asked_by: WITHOUT_OUTLOOK,
-        asks: "the message follows RFC 5322",
-        told_by: "nothing: Mailfleet writes it so",
+        asks: "the message follows RFC 5322: one From with one address, and To, Subject, Date and a Message-ID once each",
+        told_by: "nothing: Mailfleet writes it so, and `headers` cannot repeat these fields",
         fix: "nothing to do",
     },
     Requirement {
@@ -122,6 +126,22 @@ pub const REQUIREMENTS: [Requirement; 10] = [
         asks: "the From domain is your own, and not gmail.com or the like, whose policies let nobody else send",
         told_by: "`from`",
         fix: "send from a domain of your own",
+    },
+    Requirement {
+        point: Point::Honest,
+        name: "names and subject",
+        asked_by: &["Gmail"],
+        asks: "the sender's name says who sends, without an address, the recipient's name or emoji, and no subject poses as an answer (`Re:`, `Fwd:`)",
+        told_by: "`from.name` and `subject`",
+        fix: "the name of your organisation in `from.name`, and a subject of the message's own",
+    },
+    Requirement {
+        point: Point::Replies,
+        name: "replies",
+        asked_by: &["Outlook"],
+        asks: "the address in From or Reply-To exists and takes replies",
+        told_by: "`from` and `replyTo`, which are not to be a noreply address",
+        fix: "`replyTo` with an address that somebody reads",
     },
     Requirement {
         point: Point::OneClick,
@@ -144,7 +164,7 @@ pub const REQUIREMENTS: [Requirement; 10] = [
         name: "spam rate",
         asked_by: WITHOUT_OUTLOOK,
         asks: "fewer than 0.3% of the messages are reported as spam, better fewer than 0.1%",
-        told_by: "complaints that came back to the namespace, of its runs of the last 7 days",
+        told_by: "complaints that came back to the namespace, of its runs of the last 7 days; 0.3% are open, and from 0.1% on the message says so",
         fix: "mail only those who asked for it, and less often those who never react",
     },
 ];
@@ -230,6 +250,13 @@ const WORDS: &[&str] = &[
     "退订",
 ];
 
+/// Local parts of addresses that say that nobody reads them, without what stands between letters.
+const UNREAD: &[&str] = &["noreply", "donotreply", "noreplies", "noresponse", "nichtantworten", "nepasrepondre", "noresponder"];
+/// How subjects of answers and forwarded messages begin, in small letters.
+const ANSWERS: &[&str] = &["re:", "fwd:", "fw:", "aw:", "wg:"];
+/// Fields of recipients that hold their name or address, in small letters.
+const RECIPIENTS: &[&str] = &["name", "firstname", "first_name", "lastname", "last_name", "email"];
+
 /// A point that a campaign's documents leave open: at which field, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
@@ -257,6 +284,16 @@ pub fn of_documents(spec: &CampaignSpec, shows_link: Option<bool>) -> Vec<Open> 
         let words = format!("{domain} is a mailbox provider's, whose policy lets nobody else send from it; send from a domain of your own");
         open.push(Open { point: Point::OwnDomain, field: "spec.from.address", words });
     }
+    let name = spec.from.name.as_deref().unwrap_or_default();
+    let honest = name_fault(name).map(|words| ("spec.from.name", words));
+    let honest = honest.into_iter().chain(subject_fault(&spec.subject).map(|words| ("spec.subject", words)));
+    open.extend(honest.map(|(field, words)| Open { point: Point::Honest, field, words }));
+    let (field, answered) = spec.reply_to.as_ref().map_or(("spec.from.address", &spec.from), |mailbox| ("spec.replyTo.address", mailbox));
+    let local: String = answered.address.split('@').next().unwrap_or_default().chars().filter(char::is_ascii_alphanumeric).collect();
+    if UNREAD.contains(&&*local.to_ascii_lowercase()) {
+        let words = format!("{} takes no replies; name an address in `replyTo` that somebody reads", answered.address);
+        open.push(Open { point: Point::Replies, field, words });
+    }
     let Some(unsubscribe) = &spec.unsubscribe else { return open };
     let Unsubscribe { url, one_click } = unsubscribe;
     let scheme = url.as_deref().and_then(|url| Some(url.split_once(':')?.0)).filter(|scheme| !scheme.starts_with('{'));
@@ -275,6 +312,33 @@ pub fn of_documents(spec: &CampaignSpec, shows_link: Option<bool>) -> Vec<Open> 
         open.push(Open { point: Point::VisibleLink, field: "spec.content", words: words.to_owned() });
     }
     open
+}
+
+/// What Gmail would take amiss about a sender's name, a template.
+fn name_fault(name: &str) -> Option<String> {
+    let is_emoji = |c: char| matches!(c, '\u{2600}'..='\u{27bf}' | '\u{2b00}'..='\u{2bff}' | '\u{1f000}'..='\u{1faff}');
+    let placeholders = || name.split("{{").skip(1).filter_map(|rest| rest.split("}}").next());
+    let is_of_recipient = |placeholder: &str| {
+        let field = placeholder.trim().split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
+        RECIPIENTS.contains(&&*field.to_lowercase())
+    };
+    let what = if name.contains('@') {
+        "an address"
+    } else if name.chars().any(is_emoji) {
+        "an emoji"
+    } else if placeholders().any(is_of_recipient) {
+        "the recipient's name or address"
+    } else {
+        return None;
+    };
+    Some(format!("the sender's name holds {what}, which misleads people; it is to say who sends, and nothing else"))
+}
+
+/// What Gmail would take amiss about a subject, a template.
+fn subject_fault(subject: &str) -> Option<String> {
+    let begins = subject.trim_start().to_lowercase();
+    let found = ANSWERS.iter().find(|answer| begins.starts_with(*answer))?;
+    Some(format!("the subject begins with `{}`, as if it were an answer; leave that out", &subject.trim_start()[..found.len()]))
 }
 
 /// Whether one of the bodies shows how to unsubscribe: by the link, by the address of the campaign's own page, or in words.
@@ -303,7 +367,7 @@ mod tests {
             assert_eq!(requirement.point as usize, index, "{}", requirement.name);
             assert_eq!(requirement.point.requirement().name, requirement.name);
             assert!(
-                ["Gmail, Yahoo and Outlook", "Gmail and Yahoo", "Gmail"].contains(&&*requirement.asked_by()),
+                ["Gmail, Yahoo and Outlook", "Gmail and Yahoo", "Gmail", "Outlook"].contains(&&*requirement.asked_by()),
                 "{}",
                 requirement.asked_by()
             );
@@ -320,7 +384,7 @@ mod tests {
 
     #[test]
     fn the_documents_say_which_points_are_open() {
-        use Point::{OneClick, OwnDomain, VisibleLink};
+        use Point::{Honest, OneClick, OwnDomain, Replies, VisibleLink};
         let own = "from: {address: news@shop.example}";
         let cases: &[(String, Option<bool>, &[Point])] = &[
             (format!("{own}, unsubscribe: {{oneClick: {{}}}}"), Some(true), &[]),
@@ -336,10 +400,23 @@ mod tests {
             ("from: {address: shop@GMail.com}".to_owned(), Some(false), &[OwnDomain]),
             ("from: {address: shop@web.de}, unsubscribe: {oneClick: {}}".to_owned(), Some(true), &[OwnDomain]),
             ("from: {address: shop@web.de.example}".to_owned(), Some(true), &[]),
+            ("from: {address: No-Reply@shop.example}".to_owned(), Some(true), &[Replies]),
+            ("from: {address: noreply@shop.example}, replyTo: {address: us@shop.example}".to_owned(), Some(true), &[]),
+            (format!("{own}, replyTo: {{address: do_not_reply@shop.example}}"), Some(true), &[Replies]),
+            ("from: {address: noreply.news@shop.example}".to_owned(), Some(true), &[]),
+            ("from: {address: a@shop.example, name: 'Shop {{ city }} ☂'}".to_owned(), Some(true), &[Honest]),
+            ("from: {address: a@shop.example, name: 'news@gmail.com'}".to_owned(), Some(true), &[Honest]),
+            ("from: {address: a@shop.example, name: '{{first_name|title}} (2)'}".to_owned(), Some(true), &[Honest]),
+            ("from: {address: a@shop.example, name: 'Shöp {{ name_of_shop }} – Нова'}".to_owned(), Some(true), &[]),
         ];
         for (yaml, shows, wanted) in cases {
             let points: Vec<Point> = of_documents(&spec(yaml), *shows).into_iter().map(|open| open.point).collect();
             assert_eq!(points, *wanted, "{yaml}");
+        }
+        for (subject, is_open) in [(" RE: your order", true), ("Fwd: news", true), ("Reading list", false), ("Für {{ name }}: Re:", false)]
+        {
+            let spec = CampaignSpec { subject: subject.to_owned(), ..spec(own) };
+            assert_eq!(of_documents(&spec, Some(true)).len(), usize::from(is_open), "{subject}");
         }
     }
 

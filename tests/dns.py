@@ -370,9 +370,9 @@ def a_bulk_sender_becomes_ready(program) -> str:
         names.change(example="\n".join([*published, records["return path"], records["host"]]) + "\n", **{"192_in-addr_arpa": REVERSE})
         shown("RequirementsMet")
         ledgerfile.set_complaints(fleet.state, "receipts", 4)
-        shown("RequirementsOpen", "spam rate: more than 0.3%", without=of_dns)
-        ledgerfile.set_complaints(fleet.state, "receipts", 3)
-        shown("RequirementsMet")
+        shown("RequirementsOpen", "spam rate: 0.3% or more", without=of_dns)
+        ledgerfile.set_complaints(fleet.state, "receipts", 2)
+        shown("RequirementsMet", "0.1% or more was reported as spam")
     return f"{len(seen)} states of one newsletter, from 7 open points to none; 1,000 receipts left alone"
 
 

@@ -18,6 +18,8 @@ use crate::{
 
 /// The share of complaints from which on mailbox providers turn messages away.
 const SPAM_MAX: Percent = Percent::of_thousandths(300);
+/// The share below which Gmail advises to stay.
+const SPAM_ADVISED: Percent = Percent::of_thousandths(100);
 /// Accepted messages from which on complaints are judged.
 const JUDGED_FROM: u64 = 1_000;
 
@@ -71,6 +73,11 @@ fn of_server(
     known: Option<&IdentityObservation>,
 ) -> (Vec<Told>, Vec<Told>) {
     let (mut open, mut unknown) = (Vec::new(), Vec::new());
+    if let ProviderSpec::smtp(smtp) = &spec.provider
+        && let Some(host) = smtp.host_in_plain_text()
+    {
+        open.push((Point::Tls, format!("TLS: messages to {host} cross the network in plain text; set `encryption` to StartTls or Tls")));
+    }
     let is_relay = dns::is_relay(spec);
     let Some(subject) = subject.filter(|subject| subject.domains.iter().any(|one| one == domain)) else {
         let what = if is_relay { "SPF, DKIM, DMARC and PTR are" } else { "DMARC is" };
@@ -142,6 +149,12 @@ fn named(point: Point, what: &str) -> String {
     if what.starts_with(name) { what.to_owned() } else { format!("{name}: {what}") }
 }
 
+/// Whether so many of the accepted messages, or more, were reported as spam.
+fn reaches(share: Percent, seen: Complaints) -> bool {
+    let percent = u128::from(share.thousandths());
+    u128::from(seen.complained) * 100_000 >= u128::from(seen.accepted) * percent
+}
+
 /// The condition of a campaign that is held to what is asked; `recipients` as far as their number is known, `shows_link` as far as its
 /// bodies are.
 #[must_use]
@@ -167,11 +180,13 @@ pub fn condition(
         told.iter().map(sentence).collect::<Vec<_>>()
     };
     let of_dns = with_servers(&servers.open);
-    let has_records = !of_dns.is_empty();
+    let has_records = of_dns.iter().any(|(point, _)| *point != Point::Tls);
     open.extend(of_dns);
-    if complaints.is_some_and(|seen| seen.accepted >= JUDGED_FROM && SPAM_MAX.is_exceeded(seen.complained, seen.accepted)) {
+    let judged = complaints.filter(|seen| seen.accepted >= JUDGED_FROM);
+    let reaches = |share: Percent| judged.is_some_and(|seen| reaches(share, seen));
+    if reaches(SPAM_MAX) {
         let words = format!(
-            "spam rate: more than {SPAM_MAX}% of what this namespace sent in the last 7 days was reported as spam; {}",
+            "spam rate: {SPAM_MAX}% or more of what this namespace sent in the last 7 days was reported as spam; {}",
             Point::SpamRate.requirement().fix
         );
         open.push((Point::SpamRate, words));
@@ -195,6 +210,11 @@ pub fn condition(
         let message = "What Gmail, Yahoo and Outlook ask of bulk senders is met, as far as Mailfleet can tell.".to_owned();
         (ConditionStatus::True, Reason::RequirementsMet, message)
     };
+    if reaches(SPAM_ADVISED) && !reaches(SPAM_MAX) {
+        message.push_str(
+            " Of what this namespace sent in the last 7 days, 0.1% or more was reported as spam: Gmail advises to stay below that.",
+        );
+    }
     if spec.unsubscribe.is_none() {
         message.push_str(" It has no `unsubscribe`: where it is marketing mail, they ask for unsubscription by one click.");
     }

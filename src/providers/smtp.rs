@@ -285,6 +285,26 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// Whether a host is on this machine or in a network of one's own, as far as its name says.
+fn is_near(host: &str) -> bool {
+    const OWN: &[&str] = &[".local", ".localdomain", ".internal", ".intranet", ".lan", ".svc", ".home.arpa", ".test"];
+    let host = host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
+    match host.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(address)) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        Ok(std::net::IpAddr::V6(address)) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+        Err(_) => !host.contains('.') || OWN.iter().any(|end| host.ends_with(end)),
+    }
+}
+
+impl Smtp {
+    /// The host, where messages to it cross other people's networks in plain text.
+    #[must_use]
+    pub fn host_in_plain_text(&self) -> Option<String> {
+        let host = self.host();
+        (self.encryption() == Encryption::None && !is_near(&host)).then_some(host)
+    }
+}
+
 /// How long to wait for a reply when the spec does not say.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(300);
 const PATH: &str = "spec.provider.smtp";
@@ -311,11 +331,10 @@ impl Provider for Smtp {
         if bare.contains(':') && bare.parse::<std::net::Ipv6Addr>().is_err() {
             found.push((format!("{PATH}.host"), format!("`{host}` is neither a host name nor an IPv6 address")));
         }
+        let unencrypted = "messages and recipients would cross the network unencrypted; write `encryption: StartTls` if the server offers it, usually on port 587";
         let words = match (self.port(), self.encryption()) {
-            (25, Encryption::None) if !is_loopback(&host) => {
-                "messages and recipients would cross the network unencrypted; write `encryption: StartTls` if the server offers it, usually on port 587"
-            }
-            (port, encryption) => encryption.advice_at(port).unwrap_or(""),
+            (25, Encryption::None) if !is_loopback(&host) => unencrypted,
+            (port, encryption) => encryption.advice_at(port).or_else(|| self.host_in_plain_text().map(|_| unencrypted)).unwrap_or_default(),
         };
         if !words.is_empty() {
             let field = if self.port.is_some() { "port" } else { "encryption" };

@@ -86,8 +86,10 @@ fn of_bulk(content: &Content, recipients: Option<u64>, place: &FilePlace, spec: 
     }
     let shows_link = bulk::shows_unsubscribing(content.unsubscribe_url.as_deref(), content.bodies());
     let open = bulk::of_documents(spec, Some(shows_link)).into_iter().map(|open| {
-        let by = open.point.requirement().asked_by();
-        field_finding(Severity::Warning, place, open.field, None, format!("{}; {by} ask for it", open.words)).0
+        let requirement = open.point.requirement();
+        let ask = if requirement.asked_by.len() == 1 { "asks" } else { "ask" };
+        let words = format!("{}; {} {ask} for it", open.words, requirement.asked_by());
+        field_finding(Severity::Warning, place, open.field, None, words).0
     });
     let mut findings: Vec<Finding> = open.collect();
     if spec.unsubscribe.is_none() {
