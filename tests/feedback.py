@@ -170,6 +170,47 @@ def too_many_complaints_pause_the_server(program) -> str:
     return "3 of 60 complained"
 
 
+def who_leaves_the_vendor_leaves_those_who_mailed_through_it(program) -> str:
+    """A person unsubscribes at the vendor, of no message in particular: they are left out where they were mailed through this server, by
+    whichever customers, and elsewhere not; where nobody mailed them, it is the namespace of the server."""
+    shop = Shop("feedback-vendor", program, 4)
+    shop.objects[-1]["spec"]["allowedNamespaces"] = {"from": "All"}
+    both, ours, theirs = shop.people[0], shop.people[1], "theirs@example.com"
+
+    def of_bank(run: str) -> dict:
+        audience = {"inline": [{"email": who, "name": "Ann"} for who in (both.upper(), theirs)]}
+        campaign = fleets.campaign("one", "all", audience, run=run)
+        campaign["metadata"]["namespace"], campaign["spec"]["planRef"]["namespace"] = "bank", "default"
+        return campaign
+
+    def of_shop(run: str) -> dict:
+        return fleets.campaign("one", "all", {"csv": {"path": "people.csv"}}, run=run)
+
+    def left(who: str) -> dict:
+        change = {"Recipient": who, "Origin": "Recipient", "SuppressSending": True, "SuppressionReason": "ManualSuppression"}
+        return {"RecordType": "SubscriptionChange", "MessageID": "", "ChangedAt": "2026-11-29T08:00:00Z", **change}
+
+    shop.write(of_shop("first"), of_bank("first"))
+    process = shop.start()
+    try:
+        for namespace in ("default", "bank"):
+            wait_until(lambda of=namespace: shop.fleet.status("Campaign", "one", of).get("state") == "Completed", 30, f"{namespace} is done")
+        for who in (both, ours, theirs, "nobody@example.com"):
+            require(shop.call(left(who)) == 200 and shop.call(left(who)) == 200, who)
+        listed = shop.ask("SELECT namespace, person, reason FROM suppressions ORDER BY 1, 2")
+        wanted = [("bank", both), ("bank", theirs), ("default", "nobody@example.com"), ("default", both), ("default", ours)]
+        require(listed == sorted((namespace, who, "Unsubscribed") for namespace, who in wanted), f"{listed}")
+        shop.write(of_shop("second"), of_bank("second"))
+        for namespace, count in (("default", 2), ("bank", 2)):
+            done = lambda of=namespace: (shop.fleet.status("Campaign", "one", of).get(key) for key in ("run", "state"))  # noqa: E731
+            wait_until(lambda of=done: tuple(of()) == ("second", "Completed"), 30, f"the second run of {namespace}")
+            told = shop.fleet.status("Campaign", "one", namespace)["recipients"]
+            require(int(told["suppressed"]) == count, f"{namespace}: {told}")
+    finally:
+        process.stop()
+    return "two namespaces, one server"
+
+
 def nothing_is_lost_over_kills(program) -> str:
     """1,000 bounces come in while the process is killed again and again: each is recorded, and counted once."""
     shop = Shop("feedback-kills", program, 1_000)
@@ -205,7 +246,15 @@ def nothing_is_lost_over_kills(program) -> str:
 def main():
     cases = Cases(__doc__)
     cases.parse()
-    cases.add_all((what_a_vendor_tells_is_counted_and_heeded, too_many_complaints_pause_the_server, nothing_is_lost_over_kills), fleets.binary())
+    cases.add_all(
+        (
+            what_a_vendor_tells_is_counted_and_heeded,
+            too_many_complaints_pause_the_server,
+            who_leaves_the_vendor_leaves_those_who_mailed_through_it,
+            nothing_is_lost_over_kills,
+        ),
+        fleets.binary(),
+    )
     cases.end()
 
 

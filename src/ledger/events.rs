@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     error::{Fault, LedgerError},
+    mailed::Concerned,
     rollouts, standing, suppressions,
     writer::Writer,
 };
@@ -69,12 +70,20 @@ impl Writer {
         self.book.read(|connection| complaints(connection, since_ms))
     }
 
-    /// Records events, all or none.
-    pub(super) fn record_events(&mut self, events: &[Event], now_ms: i64) -> Result<EventsReceipt, LedgerError> {
+    /// Records events, all or none. `concerned` has the namespaces for those that name no message.
+    pub(super) fn record_events(&mut self, events: &[Event], concerned: &Concerned, now_ms: i64) -> Result<EventsReceipt, LedgerError> {
         let (ledger, seed) = (MessageReference::ledger_of(self.seed), self.seed);
         let (receipt, suppressed) = self.book.transaction(|connection| {
-            let mut page =
-                Page { connection, sent: HashMap::new(), ledger, seed, now_ms, receipt: EventsReceipt::default(), suppressed: Vec::new() };
+            let mut page = Page {
+                connection,
+                concerned,
+                sent: HashMap::new(),
+                ledger,
+                seed,
+                now_ms,
+                receipt: EventsReceipt::default(),
+                suppressed: Vec::new(),
+            };
             for event in events {
                 page.record(event)?;
             }
@@ -88,6 +97,8 @@ impl Writer {
 /// A batch of events while it is being written.
 struct Page<'a> {
     connection: &'a Connection,
+    /// In which namespaces people are left out of whom an event without a message came.
+    concerned: &'a Concerned,
     /// What servers have sent, of those that were asked for.
     sent: HashMap<String, Arc<[SentRun]>>,
     ledger: u32,
@@ -120,12 +131,8 @@ impl Page<'_> {
             MessageIdentity::MessageId { server, id } => self.of_message_id(event, &server.to_string(), id),
             MessageIdentity::VendorId { server, .. } | MessageIdentity::Recipient { server } => {
                 let (Some(person), true) = (person(event), suppresses(event.kind).is_some()) else { return self.unmatched() };
-                let namespaces = self.namespaces_of(&server.to_string())?;
-                if namespaces.is_empty() {
-                    return self.unmatched();
-                }
-                for namespace in namespaces {
-                    self.suppress(event, &namespace, None, &person)?;
+                for namespace in self.concerned.get(&(server.clone(), person.clone())).into_iter().flatten() {
+                    self.suppress(event, namespace, None, &person)?;
                 }
                 Ok(())
             }
@@ -213,15 +220,6 @@ impl Page<'_> {
     fn is_run_of(&self, run: u32, namespace: &str) -> Result<bool, Fault> {
         let mut statement = self.connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM runs WHERE id = ?1 AND namespace = ?2)")?;
         Ok(statement.query_row(params![i64::from(run), namespace], |row| row.get(0))?)
-    }
-
-    /// The namespaces of campaigns that a server has sent.
-    fn namespaces_of(&self, server: &str) -> Result<Vec<Arc<str>>, Fault> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT DISTINCT r.namespace FROM servers s JOIN counts c ON c.server_id = s.id JOIN runs r ON r.id = c.run_id WHERE s.name = ?1",
-        )?;
-        let names = statement.query_map([server], |row| row.get::<_, String>(0))?;
-        Ok(names.map(|name| name.map(Into::into)).collect::<Result<_, _>>()?)
     }
 
     fn of_message(&mut self, event: &Event, found: &Found) -> Result<(), Fault> {
@@ -319,12 +317,12 @@ pub(super) fn complaints(connection: &Connection, since_ms: i64) -> Result<BTree
 }
 
 /// The recipient of an event that names one.
-fn person(event: &Event) -> Option<String> {
+pub(super) fn person(event: &Event) -> Option<String> {
     event.recipient.as_deref().filter(|address| address.contains('@')).map(|address| canonical(address).into_owned())
 }
 
 /// Why its recipient is not mailed any more after such an event.
-const fn suppresses(kind: EventKind) -> Option<SuppressionReason> {
+pub(super) const fn suppresses(kind: EventKind) -> Option<SuppressionReason> {
     match kind {
         EventKind::HardBounce => Some(SuppressionReason::HardBounce),
         EventKind::Complaint => Some(SuppressionReason::Complaint),

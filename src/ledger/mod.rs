@@ -15,6 +15,7 @@ mod generations;
 mod hash_file;
 mod held;
 mod keys;
+mod mailed;
 mod meta;
 mod migrations;
 mod people;
@@ -371,7 +372,21 @@ impl Ledger {
     /// # Errors
     /// Then nothing was recorded; see [`LedgerError::is_transient`].
     pub async fn record_events(&self, events: Vec<Event>, now_ms: i64) -> Result<EventsReceipt, LedgerError> {
-        self.call(move |writer| writer.record_events(&events, now_ms)).await
+        let (events, concerned) = self.concerned(events).await?;
+        self.call(move |writer| writer.record_events(&events, &concerned, now_ms)).await
+    }
+
+    /// Finds out whom the events without a message concern, beside the thread that writes.
+    async fn concerned(&self, events: Vec<Event>) -> Result<(Vec<Event>, mailed::Concerned), LedgerError> {
+        if !mailed::is_asked_for(&events) {
+            return Ok((events, mailed::Concerned::new()));
+        }
+        let state_dir = self.shared.state_dir.clone();
+        let reading = move || {
+            let concerned = mailed::concerned(&LedgerReader::open(&state_dir)?, &events, None)?;
+            Ok((events, concerned))
+        };
+        tokio::task::spawn_blocking(reading).await.map_err(|_| LedgerError::closed())?
     }
 
     /// Records that pauses of servers begin and end; each is durable when this returns. Whatever is there already changes nothing.

@@ -122,7 +122,6 @@ async fn an_event_of_nobody_or_of_another_server_changes_nothing() {
         // It was never sent.
         with(MessageReference { seq: good.seq + 1, ..good }, None),
         with(good, Some("two")),
-        MessageIdentity::Recipient { server: Key::new("shop", "two") },
     ];
     let events = strange.into_iter().map(|message| Event { recipient: Some("ann@x.org".into()), ..event(EventKind::HardBounce, message) });
     let events: Vec<_> = events.collect();
@@ -286,4 +285,56 @@ async fn a_mail_is_believed_where_it_knows_the_message_id() {
     assert_eq!((receipt.recorded, receipt.repeated, receipt.suppressed), (1, 1, 1));
     assert_eq!(folder.ask("SELECT person FROM suppressions"), ["ann@x.org"]);
     assert_eq!(ledger.find_run(&key()).await.expect("a read").expect("a run").feedback.bounced, 1);
+}
+
+/// Accepts people of a run of a namespace, through a server of `ops`.
+async fn mail_through(ledger: &Ledger, namespace: &str, campaign: &str, server: &str, people: &[(&str, Disposition)]) {
+    let run = ledger.begin_run(&RunKey::new(namespace, campaign, "first"), RunStart::default(), 1_000).await.expect("a run").id;
+    let server = ledger.server_id(&format!("ops/{server}")).await.expect("a server");
+    let names: Vec<&str> = people.iter().map(|(name, _)| *name).collect();
+    let seqs = claim_all(ledger, run, &names).await;
+    let ends = seqs.iter().zip(people).map(|(seq, (_, end))| OutcomeRecord { server: Some(server), ..outcome(run, *seq, end.clone()) });
+    ledger.commit(outcomes(ends.collect())).await.expect("outcomes");
+}
+
+#[tokio::test]
+async fn who_leaves_a_server_leaves_those_who_mailed_through_it() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let accepted = |who| (who, Disposition::Accepted);
+    mail_through(&ledger, "shop", "one", "relay", &[accepted("Ann@x.org"), accepted("ben@x.org")]).await;
+    mail_through(&ledger, "shop", "two", "other", &[accepted("cy@x.org")]).await;
+    mail_through(&ledger, "bank", "one", "relay", &[accepted("ann@x.org"), ("di@x.org", Disposition::Rejected)]).await;
+    mail_through(&ledger, "club", "one", "relay", &[accepted("eve@x.org")]).await;
+    let server = |name| Key::new("ops", name);
+    let left = |who: &str, message| Event { recipient: Some(who.into()), ..event(EventKind::Unsubscribed, message) };
+    let of_server = |who: &str, name| left(who, MessageIdentity::Recipient { server: server(name) });
+    let events = vec![
+        // Two namespaces mailed one, and a third has nothing to do with it.
+        of_server("ANN@x.org", "relay"),
+        left("ben@x.org", MessageIdentity::VendorId { server: server("relay"), id: "v1".to_owned() }),
+        // Through another server, not taken by it, and not known at all.
+        of_server("cy@x.org", "relay"),
+        of_server("di@x.org", "relay"),
+        of_server("nobody@x.org", "relay"),
+        // Of a server that has sent nothing.
+        of_server("ben@x.org", "new"),
+        // No reason to leave anybody out.
+        Event { kind: EventKind::Delivered, ..of_server("eve@x.org", "relay") },
+    ];
+    let receipt = ledger.record_events(events.clone(), HOUR_MS).await.expect("recorded");
+    assert_eq!((receipt.suppressed, receipt.unmatched), (7, 1));
+    let listed = || folder.ask("SELECT namespace || ' ' || person FROM suppressions ORDER BY 1");
+    let wanted =
+        ["bank ann@x.org", "ops ben@x.org", "ops cy@x.org", "ops di@x.org", "ops nobody@x.org", "shop ann@x.org", "shop ben@x.org"];
+    assert_eq!(listed(), wanted);
+    ledger.record_events(events.clone(), HOUR_MS).await.expect("again");
+    assert_eq!(listed(), wanted);
+
+    // Without the time to find out, nobody is mailed against their word.
+    let reader = LedgerReader::open(&folder.0).expect("a reader");
+    let found = super::super::mailed::concerned(&reader, &events, Some(Duration::ZERO)).expect("read");
+    let of = |who: &str, name| found[&(server(name), who.to_owned())].iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(of("nobody@x.org", "relay"), ["bank", "club", "shop"]);
+    assert_eq!(of("ben@x.org", "new"), ["ops"]);
 }
