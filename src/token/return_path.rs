@@ -107,4 +107,34 @@ mod tests {
             assert_eq!(reference_of(bad, &keys), None, "{bad}");
         }
     }
+
+    #[test]
+    fn random_and_cut_local_parts_are_no_return_paths() {
+        let keys = keys(&[1]);
+        let address = ReturnPaths::new(&keys).expect("a key").address(LAST, "x.example");
+        let good = address.split('@').next().expect("a local part");
+        let letters: Vec<char> = "abcdefghijklmnopqrstuvwxyz234567".chars().collect();
+        for seed in 0..50_000_u64 {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+            let chance = |count: u64, below: usize| (crate::chance::jitter(seed, "local", count) * below as f64) as usize;
+            let mut local: Vec<char> = good.chars().collect();
+            // Some letters in a row are others, moved, missing or doubled.
+            let (at, length) = (chance(0, local.len()), 1 + chance(1, 20));
+            let end = (at + length).min(local.len());
+            let others: Vec<char> = match seed % 4 {
+                0 => (at..end).map(|place| letters[chance(place as u64 + 10, letters.len())]).collect(),
+                1 => local[at..end].iter().rev().copied().collect(),
+                2 => Vec::new(),
+                _ => local[at..end].iter().chain(&local[at..end]).copied().collect(),
+            };
+            local.splice(at..end, others).for_each(drop);
+            let altered: String = local.into_iter().collect();
+            if altered != good {
+                assert_eq!(reference_of(&altered, &keys), None, "seed {seed}: {altered}");
+            }
+            let bytes: String = (0..49).map(|place| letters[chance(place + 100, letters.len())]).collect();
+            assert_eq!(reference_of(&format!("bounce-{bytes}"), &keys), None, "seed {seed}");
+        }
+        assert_eq!(reference_of(&"bounce-a".repeat(100_000), &keys), None);
+    }
 }

@@ -19,7 +19,7 @@ const FAULTS_MAX: u32 = 20;
 const END: &[u8] = b"\r\n.\r\n";
 
 /// A mail that has come whole.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceivedMail {
     /// The envelope sender; empty for the null sender.
     pub sender: String,
@@ -365,6 +365,67 @@ mod tests {
         assert!(replies.ends_with("500 5.5.2 Line too long\r\n"), "{replies}");
         let many = format!("EHLO a\r\nMAIL FROM:<>\r\n{}", "RCPT TO:<bounce-x@b>\r\n".repeat(101));
         assert!(talk(many.as_bytes(), 1000, Answer::Taken).0.ends_with("452 4.5.3 Too many recipients\r\n"));
+    }
+
+    /// A conversation of good and bad lines, cut in pieces, the same for the same seed.
+    fn conversation(seed: u64) -> Vec<u8> {
+        const PIECES: &[&[u8]] = &[
+            b"EHLO a\r\n",
+            b"LHLO a\r\n",
+            b"MAIL FROM:<>\r\n",
+            b"MAIL FROM:<a@b> SIZE=12\r\n",
+            b"RCPT TO:<bounce-x@b>\r\n",
+            b"RCPT TO:<@r:bounce-y@b>\r\n",
+            b"RCPT TO:<u@b>\r\n",
+            b"DATA\r\n",
+            b"a\r\n.b\r\n",
+            b"\r\n.\r\n",
+            b".\r\n",
+            b".\n",
+            b"\r",
+            b"\n",
+            b"\0",
+            b"\xff\xc3",
+            b"MAIL FROM:\xc3\xa4<",
+            b"BDAT 4 LAST\r\n",
+            b"RSET\r\n",
+            b" SIZE=",
+            b"<",
+            b">",
+            &[b'x'; 700],
+        ];
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        let piece = |count| (crate::chance::jitter(seed, "session", count) * PIECES.len() as f64) as usize;
+        let begun: &[u8] = if seed.is_multiple_of(2) { &MAIL[..MAIL.len() - 40] } else { b"" };
+        (0..40).fold(begun.to_vec(), |mut input, count| {
+            input.extend_from_slice(PIECES[piece(count).min(PIECES.len() - 1)]);
+            input
+        })
+    }
+
+    #[test]
+    fn whatever_a_client_says_is_bounded_and_read_the_same_in_all_pieces() {
+        let mut mails = 0;
+        for seed in 0..3_000_u64 {
+            let input = conversation(seed);
+            let (replies, letters) = talk(&input, input.len(), Answer::Taken);
+            for letter in &letters {
+                assert!(letter.content.len() <= 100 && (1..=RECIPIENTS_MAX).contains(&letter.recipients.len()), "seed {seed}");
+                assert!(letter.recipients.iter().all(|one| one.starts_with("bounce-")), "seed {seed}: {:?}", letter.recipients);
+            }
+            // One reply for each line at most, but for what greets, and LMTP's for each recipient.
+            let lines = input.iter().filter(|byte| **byte == b'\n').count();
+            assert!(replies.lines().count() <= 10 * (lines + 2), "seed {seed}: {replies}");
+            assert!(
+                replies.lines().all(|line| line.len() > 3 && line.as_bytes()[..3].iter().all(u8::is_ascii_digit)),
+                "seed {seed}: {replies}"
+            );
+            for piece in [1, 7, 64] {
+                assert_eq!(talk(&input, piece, Answer::Taken), (replies.clone(), letters.clone()), "seed {seed} in pieces of {piece}");
+            }
+            mails += letters.len();
+        }
+        assert!(mails > 200, "{mails} mails: what is said reaches nothing");
     }
 
     #[test]

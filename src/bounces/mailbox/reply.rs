@@ -226,11 +226,12 @@ mod tests {
         Ok(found)
     }
 
-    #[test]
-    fn responses_are_read_however_they_are_cut() {
-        let input = b"* OK [CAPABILITY IMAP4rev1 idle] hi\r\n+ go on\r\n* 3 EXISTS\r\n* OK [UIDVALIDITY 17] ok\r\n* SEARCH 4 5 6\r\n* SEARCH\r\n\
+    const TALK: &[u8] = b"* OK [CAPABILITY IMAP4rev1 idle] hi\r\n+ go on\r\n* 3 EXISTS\r\n* OK [UIDVALIDITY 17] ok\r\n* SEARCH 4 5 6\r\n* SEARCH\r\n\
             * 1 FETCH (FLAGS (\\Seen) UID 4 BODY[]<0> {7}\r\na\r\nb)\r\n)\r\n* 2 FETCH (BODY[] \"x\\\"y\" UID 5)\r\n* 2 FETCH (UID 6 BODY[] NIL)\r\n\
             * 2 EXPUNGE\r\na7 OK done\r\nA8 NO [TRYCREATE] no folder\r\n* BYE tired\r\n";
+
+    #[test]
+    fn responses_are_read_however_they_are_cut() {
         let wanted = [
             Response::Capabilities(vec!["IMAP4REV1".to_owned(), "IDLE".to_owned()]),
             Response::GoOn,
@@ -246,8 +247,8 @@ mod tests {
             Response::Ended { tag: "A8".to_owned(), is_ok: false, text: "[TRYCREATE] no folder".to_owned() },
             Response::Bye("tired".to_owned()),
         ];
-        for piece in 1..input.len() {
-            assert_eq!(all(input, piece).expect("readable"), wanted, "{piece}");
+        for piece in 1..TALK.len() {
+            assert_eq!(all(TALK, piece).expect("readable"), wanted, "{piece}");
         }
     }
 
@@ -260,6 +261,51 @@ mod tests {
         for bad in ["HTTP/1.1 400 Bad\r\n", "\r\n", "220 smtp ESMTP\r\n", "x\r\n"] {
             assert_eq!(all(bad.as_bytes(), 100), Err(Unreadable::NoImap), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_altered_talk_is_bounded_and_read_the_same_in_all_pieces() {
+        let mut read = 0;
+        for seed in 0..5_000_u64 {
+            let mut count = 0;
+            let mut chance = |below: usize| {
+                count += 1;
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+                let picked = (crate::chance::jitter(seed, "altered", count) * below as f64) as usize;
+                picked.min(below.saturating_sub(1))
+            };
+            let mut talk = TALK.to_vec();
+            for _ in 0..=chance(4) {
+                if talk.is_empty() {
+                    break;
+                }
+                let at = chance(talk.len());
+                match chance(4) {
+                    0 => talk[at] = u8::try_from(chance(256)).expect("a byte"),
+                    1 => drop(talk.drain(at..(at + chance(30)).min(talk.len()))),
+                    2 => talk.truncate(at.max(1)),
+                    _ => {
+                        let copy = talk[at..(at + chance(60)).min(talk.len())].to_vec();
+                        talk.splice(at..at, copy).for_each(drop);
+                    }
+                }
+            }
+            let whole = all(&talk, talk.len().max(1));
+            for response in whole.iter().flatten() {
+                match response {
+                    Response::Mail { content, .. } => {
+                        assert!(content.as_ref().is_none_or(|content| content.len() <= talk.len()), "seed {seed}");
+                    }
+                    Response::Found(found) => assert!(found.len() <= talk.len(), "seed {seed}"),
+                    _ => {}
+                }
+            }
+            read += usize::from(whole.is_ok());
+            for piece in [1, 13] {
+                assert_eq!(all(&talk, piece), whole, "seed {seed} in pieces of {piece}");
+            }
+        }
+        assert!(read > 500, "{read} of them are read: the others reach nothing");
     }
 
     #[test]
