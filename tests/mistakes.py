@@ -154,6 +154,7 @@ MISTAKES = [
     ("server forgotten", forgotten_server, 1, ["nothing listens there", "starts as soon as"], 0, started),
     ("STARTTLS where there is none", changed("server.yaml", "encryption: None", "encryption: StartTls"), 1, ["STARTTLS"], 0),
     ("TLS where there is none", changed("server.yaml", "encryption: None", "encryption: Tls"), 1, ["TLS"], 0),
+    ("login forgotten", changed("server.yaml", "      auth: {secretRef: {name: relay-login}}\n", ""), 1, ["530 5.7.0 Authentication required", "auth.secretRef", "Nothing has been sent yet"], 0),
     ("server disabled", changed("server.yaml", "spec:", "spec:\n  enabled: false"), 1, ["enabled"], 0),
     ("field misspelt", changed("server.yaml", "host:", "hots:"), 2, ["did you mean `host`?"], 0),
     ("kind misspelt", changed("server.yaml", "kind: SendingServer", "kind: SendngServer"), 2, ["SendngServer"], 0),

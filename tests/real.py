@@ -118,6 +118,37 @@ def wrong_login(place, mechanism: str) -> str:
     return fleet.condition("SendingServer", "relay", "Ready")["message"]
 
 
+# Relays that offer a login: one that knows this machine by its network, and one that wants the login at MAIL.
+KNOWN_NETWORK = "smtpd_relay_restrictions = permit_mynetworks, reject\nsmtpd_recipient_restrictions = permit_mynetworks, reject\n"
+WANTED_AT_MAIL = (
+    "smtpd_delay_reject = no\nsmtpd_sender_restrictions = permit_sasl_authenticated, check_sender_access static:{530 5.7.0 Authentication required}\n"
+)
+
+
+def no_login(place) -> str:
+    """Without a login: a relay that offers one and knows the network takes the mail; one that wants it is Inactive before anything is sent, until it has one."""
+    need(Postfix.missing() or Dovecot.missing())
+    home, fleet = place.new("postfix"), place.fleet("no-login")
+    people = [fleets.address(number) for number in range(20)]
+    with Postfix(home, certificate=place.good, sasl=Dovecot(home, USER, PASSWORD), extra=KNOWN_NETWORK) as postfix:
+        server = lambda **auth: fleets.smtp_server("relay", postfix.port, starttls(**auth), probe=QUICK_PROBE)  # noqa: E731
+        require_sent(fleet, send(fleet, [place.ca(), server()], recipients=people), {"Accepted": len(people)})
+        require_delivered(postfix, people)
+        postfix.reconfigure(WANTED_AT_MAIL)
+        fleet = place.fleet("login-wanted")
+        others = [fleets.address(number, "example.net") for number in range(20)]
+        require_inactive(fleet, send(fleet, [place.ca(), server()], recipients=others), "AuthenticationFailed", stalled=True)
+        message = fleet.condition("SendingServer", "relay", "Ready")["message"]
+        require("530 5.7.0" in message and "set auth.secretRef" in message, message)
+        asked = [line for line in postfix.log().splitlines() if "530 5.7.0" in line]
+        require(asked and all("from=<>" in line and "to=<" not in line for line in asked), f"{asked}")
+        login = fleets.secret("login", username=USER, password=PASSWORD)
+        result = send(fleet, [place.ca(), login, server(auth={"secretRef": {"name": "login"}})], recipients=others)
+        require_sent(fleet, result, {"Accepted": len(others)})
+        require_delivered(postfix, others)
+    return message
+
+
 def require_inactive(fleet, result, reason: str, stalled: bool = False):
     """The run ended with 1 because its only server is Inactive for that reason."""
     code, output = result
@@ -492,6 +523,7 @@ def main():
         cases.add(f"wrong login {mechanism}", wrong_login, place, mechanism)
     for how in ("another name", "expired", "unknown CA"):
         cases.add(f"certificate: {how}", wrong_certificate, place, how)
+    cases.add("no login given", no_login, place)
     cases.add("no STARTTLS offered", no_starttls, place)
     cases.add("nobody listens", nobody_listens, place)
     for without in ("chunking", "chunking,pipelining"):

@@ -20,6 +20,8 @@ pub struct Extensions {
     pub has_size: bool,
     /// The largest message that SIZE allows, in bytes; none when it names no limit.
     pub size_max: Option<u64>,
+    /// AUTH (RFC 4954), with whichever mechanisms.
+    pub has_auth: bool,
     /// The offered AUTH mechanisms (RFC 4954) that we support, one bit per [`Mechanism`].
     mechanisms: u8,
 }
@@ -43,7 +45,10 @@ impl Extensions {
                     extensions.has_size = true;
                     extensions.size_max = words.next().and_then(|n| n.parse().ok()).filter(|&n| n > 0);
                 }
-                Some("AUTH") => words.filter_map(Mechanism::from_keyword).for_each(|m| extensions.mechanisms |= 1 << m as u8),
+                Some("AUTH") => {
+                    extensions.has_auth = true;
+                    words.filter_map(Mechanism::from_keyword).for_each(|m| extensions.mechanisms |= 1 << m as u8);
+                }
                 _ => {}
             }
         }

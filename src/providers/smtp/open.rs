@@ -95,6 +95,24 @@ impl Target {
         Ok(line)
     }
 
+    /// Asks a server that offers a login, where none is configured, whether it takes mail without one: MAIL, and RSET in place of a
+    /// recipient. Relays that know this machine by its address may offer a login as well, so that only a refusal counts. Returns
+    /// whether the line can be used further.
+    ///
+    /// # Errors
+    /// When the server wants a login, or TLS, first.
+    pub async fn needs_no_login(&self, line: &mut Line) -> Result<bool, Blocker> {
+        if !matches!(self.login, Credentials::None) || !line.extensions.has_auth {
+            return Ok(true);
+        }
+        // The empty sender is subject to no policy for domains of senders.
+        let Ok(reply) = line.command("MAIL FROM:<>", self.step_timeout).await else { return Ok(false) };
+        if let Some(refused) = verdict::without_login(reply, &self.endpoint) {
+            return Err(refused);
+        }
+        Ok(line.command("RSET", self.step_timeout).await.is_ok_and(|reply| reply.is_positive()))
+    }
+
     /// Logs in with a token; a refused one may have expired, and is replaced once.
     async fn log_in_with_token(&self, line: &mut Line, user: &str, tokens: &Tokens) -> Result<(), Blocker> {
         let login = |token: &SecretValue| Login {

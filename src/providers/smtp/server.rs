@@ -212,13 +212,14 @@ impl Server for SmtpServer {
             let has_others = || is_in_place || self.open.load(Ordering::Relaxed) > 0 || !lock(&self.idle).lines.is_empty();
             let had_others = has_others();
             Some(match self.open().await {
-                Ok(line) if is_in_place => {
-                    self.keep(line).await;
-                    Ok(Probed::default())
-                }
-                Ok(line) => {
-                    line.quit().await;
-                    Ok(Probed::default())
+                Ok(mut line) => {
+                    let usable = self.target.needs_no_login(&mut line).await;
+                    if is_in_place && usable == Ok(true) {
+                        self.keep(line).await;
+                    } else {
+                        line.quit().await;
+                    }
+                    usable.map(|_| Probed::default())
                 }
                 // The server is healthy: it has as many of our connections as it wants.
                 Err(failure) if failure.is_connection_limit() && (had_others || has_others()) => Ok(Probed::default()),

@@ -6,6 +6,7 @@ use crate::{
     providers::{Answer, Blocker, Fault, Meaning, Outcome, Outgoing, Refusal, Scope, Stage, envelope, meaning, unknown_of_mail},
 };
 
+const NO_LOGIN: &str = "It takes no mail without a login: set auth.secretRef to a Secret with username and password.";
 const LATER: &str = "It is retried; if this lasts, ask the server's operator.";
 
 /// The refusal of a message that cannot be sent to a server with these extensions; none when it can. Another server may have
@@ -98,6 +99,18 @@ pub fn opening(reply: Reply<'_>, stage: Stage, step: &str, endpoint: &Endpoint) 
         service(Reason::ServiceNotAvailable, if reply.is_permanent() { refuses } else { LATER })
     });
     connection(&meaning, &what, endpoint)
+}
+
+/// MAIL without a login was refused for want of one, or of TLS; none for any other reply.
+#[must_use]
+pub fn without_login(reply: Reply<'_>, endpoint: &Endpoint) -> Option<Blocker> {
+    let is_wanted = |meaning: &Meaning| meaning.needs_person && matches!(meaning.reason, Reason::AuthenticationFailed | Reason::StartTlsRequired);
+    // 530 says it, whatever the words: Postfix puts some about the sender before those of its operator.
+    let by_code = || (reply.code == 530).then(login);
+    let meaning = of_server(reply, Stage::Mail).filter(|_| reply.is_permanent()).filter(is_wanted).or_else(by_code)?;
+    let what = format!("the server answered MAIL FROM without a login with `{}`", reply.quoted());
+    let advice = if meaning.reason == Reason::AuthenticationFailed { NO_LOGIN } else { meaning.advice };
+    Some(endpoint.connection_for_person(meaning.reason, &what, advice))
 }
 
 /// What a reply outside of messages means, where it is known and about the server or the account.

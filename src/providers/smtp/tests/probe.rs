@@ -112,6 +112,38 @@ async fn a_healthy_server_is_left_cleanly() {
 }
 
 #[tokio::test]
+async fn a_login_that_is_missing_is_noticed() {
+    let offers = &["AUTH PLAIN"][..];
+    let refused = |reply: &'static str| [("MAIL", 0, Act::Say(reply))];
+    for (reply, reason) in [
+        ("530 Authentication required", AuthenticationFailed),
+        ("530 5.7.0 Authentication required", AuthenticationFailed),
+        ("530 5.7.0 <>: Sender address rejected: Authentication required", AuthenticationFailed),
+        ("550 5.7.1 Client was not authenticated", AuthenticationFailed),
+        ("530 5.7.0 Must issue a STARTTLS command first", StartTlsRequired),
+    ] {
+        let (scripted, result) = probe(offers, &refused(reply), "encryption: None", &[]).await;
+        let failure = result.expect_err(reply);
+        assert_eq!((failure.reason, failure.needs_person), (reason, true), "{failure}");
+        assert!(failure.message.contains(reply), "{failure}");
+        assert_eq!(failure.message.contains("auth.secretRef"), reason == AuthenticationFailed, "{failure}");
+        assert_eq!((scripted.count("MAIL FROM:<>"), scripted.count("RCPT"), scripted.count("QUIT")), (1, 0, 1));
+    }
+    // It takes mail without one, and nothing but a refusal says otherwise.
+    let (scripted, result) = probe(offers, &[], "encryption: None", &[]).await;
+    assert_eq!((result, scripted.count("MAIL"), scripted.count("RSET"), scripted.taken().len()), (Ok(Probed::default()), 1, 1, 0));
+    for act in [Act::Say("451 4.3.0 later"), Act::Say("550 5.1.7 no empty sender here"), Act::SayAndClose("421 4.3.2 busy"), Act::Close] {
+        assert_eq!(probe(offers, &[("MAIL", 0, act)], "encryption: None", &[]).await.1, Ok(Probed::default()), "{act:?}");
+    }
+    // Nobody is asked who offers no login, or has been given one.
+    let (scripted, result) = probe(PLAIN, &refused("530 Authentication required"), "encryption: None", &[]).await;
+    assert_eq!((result, scripted.count("MAIL")), (Ok(Probed::default()), 0));
+    let with_login = "encryption: None, auth: {secretRef: {name: login}}";
+    let (scripted, result) = probe(offers, &refused("530 Authentication required"), with_login, LOGIN).await;
+    assert_eq!((result, scripted.count("MAIL")), (Ok(Probed::default()), 0));
+}
+
+#[tokio::test]
 async fn every_mechanism_logs_in_and_is_refused() {
     let token = &[("login", "username", "user"), ("login", "token", "tok-3n")][..];
     let bad = &[("login", "username", "user"), ("login", "password", "hunter3")][..];
