@@ -337,7 +337,7 @@ impl Engine {
         // With nothing left to send, status still says of each server what holds now.
         if once
             && are_probed(decision)
-            && let Some(failed) = ended(decision)
+            && let Some(failed) = ended(decision, &self.observed.report, self.clock.now_ms())
         {
             return Some(without_ledger(decision).map_or(End::Done(failed), End::LedgerUnusable));
         }

@@ -76,6 +76,16 @@ impl People {
         std::iter::once(&self.input).chain(self.exclude.iter().filter_map(Exclusion::input))
     }
 
+    /// Whether everything that is fetched has a usable row now. It blocks.
+    #[must_use]
+    pub fn can_be_fetched(&self, runtime: &tokio::runtime::Handle) -> bool {
+        let has_a_row = |input: &Input| {
+            let mut rows = Reader::open(input, runtime).ok()?.map_while(Result::ok);
+            rows.find(|row| matches!(row, Row::Recipient(_)))
+        };
+        self.inputs().filter(|input| !input.is_local()).all(|input| has_a_row(input).is_some())
+    }
+
     /// What they would be read with or from now.
     #[must_use]
     pub fn versions(&self) -> Versions {

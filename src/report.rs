@@ -96,6 +96,8 @@ pub struct CampaignReport {
     pub waiting: Waiting,
     /// What stops it.
     pub blocker: Option<Blocker>,
+    /// Since when reading its audience has failed again and again for now, milliseconds.
+    pub unread_since_ms: Option<i64>,
     /// When the run began, milliseconds.
     pub started_ms: Option<i64>,
     /// When every recipient had a final outcome, milliseconds.

@@ -9,7 +9,7 @@ import time
 from parts import fleet as fleets
 from parts import ledgerfile
 from parts.export import Export
-from parts.process import folder, wait_until
+from parts.process import folder, free_port, wait_until
 from parts.report import Cases, require
 from parts.scripted import Scripted
 
@@ -393,7 +393,8 @@ def fetched_with_a_secret(program) -> str:
     fleet.write("summer.yaml", fleets.campaign("summer", "plan", source))
     wait_until(lambda: fleet.status("Campaign", "summer").get("state") == "Completed", 30, "the second is completed")
     process.kill()
-    require([fields.get("authorization") for fields in crm.seen][:2] == ["Bearer wrong-token-0", "Bearer right-token-1"], f"{crm.seen}")
+    # Whoever refuses is asked again after a while, with the same token.
+    require([*dict.fromkeys(fields.get("authorization") for fields in crm.seen)][:2] == ["Bearer wrong-token-0", "Bearer right-token-1"], f"{crm.seen}")
     require(export.seen and not any("authorization" in fields or "referer" in fields for fields in export.seen), f"{export.seen}")
     kept = [path for path in [*fleet.state.rglob("*"), fleet.folder / "run-1.out"] if path.is_file()]
     told = [str(path) for path in kept if any(token in path.read_bytes() for token in (b"token-0", b"token-1", b"token-2"))]
@@ -403,6 +404,59 @@ def fetched_with_a_secret(program) -> str:
     code, text = fleet.command("validate", fleet.config)
     require(code == 2 and "`auth` is sent over https only" in text, f"exit {code}: {text}")
     return f"{len(crm.seen)} requests with a token, {len(export.seen)} without"
+
+
+def refused_for_a_while(program) -> str:
+    """A URL that is refused, or that nobody serves: `--once` ends with an error, at once or after a minute, and goes on once it is there; a process that watches says so, and goes on by itself."""
+    fleet = fleets.Fleet(folder("audience-refused"), program)
+    relay, export = Scripted(), Export(None, "email,name\nann@example.com,Ann\nbob@example.com,Bob\n")
+    base = (fleets.smtp_server("relay", relay.port), fleets.plan("plan", "relay"))
+
+    def once(code: int, words: str, seconds: float):
+        begin = time.monotonic()
+        ended, text = fleet.run_once()
+        require(ended == code and words in text, f"exit {ended}: {text[-600:]}")
+        require(time.monotonic() - begin < seconds, f"{time.monotonic() - begin:.0f} s")
+
+    fleet.write("fleet.yaml", *base, fleets.campaign("spring", "plan", {"csv": {"url": export.url}}))
+    for status, words in ((404, "404 Not Found; check the URL"), (403, "403 Forbidden; check the URL, or give credentials in `auth`")):
+        export.refusal = status
+        once(1, f"the server answered {words}", 40)
+    require(not relay.taken, f"{dict(relay.taken)}")
+    export.refusal = 0
+    once(0, "Completed 2 of 2", 40)
+    # Nobody listens: that may pass, so it is tried for a minute, with growing pauses.
+    nobody = f"http://127.0.0.1:{free_port()}/people.csv"
+    fleet.write("fleet.yaml", *base, fleets.campaign("spring", "plan", {"csv": {"url": nobody}}, run="second"))
+    once(1, "It was tried for 60s, and is tried again at the next start.", 120)
+    require(dict(relay.taken) == {"ann@example.com": 1, "bob@example.com": 1}, f"{dict(relay.taken)}")
+    fleet.write("fleet.yaml", *base, fleets.campaign("spring", "plan", {"csv": {"url": export.url}}, run="second"))
+    once(0, "Completed 2 of 2", 40)
+    # A process that watches: refused, and then empty.
+    export.refusal, rows = 404, export.rows
+    watched = {name: fleets.campaign(name, "plan", {"csv": {"url": export.url}}, subject=name, content={"text": name}) for name in ("summer", "autumn")}
+    fleet.write("fleet.yaml", *base, watched["summer"])
+    process = fleet.start(once=False)
+
+    def stalled(name: str, words: str):
+        wait_until(lambda: words in fleet.condition("Campaign", name, "Stalled").get("message", ""), 60, f"{name}: {words}")
+
+    def completed(name: str):
+        wait_until(lambda: fleet.status("Campaign", name).get("state") == "Completed", 60, f"{name} is completed")
+
+    stalled("summer", "It is read as soon as the server provides it")
+    asked = len(export.seen)
+    wait_until(lambda: len(export.seen) > asked, 30, "that it is asked for again")
+    export.refusal = 0
+    completed("summer")
+    export.rows = "email,name\n"
+    fleet.write("fleet.yaml", *base, *watched.values())
+    stalled("autumn", "it has no rows")
+    export.rows = rows
+    completed("autumn")
+    process.kill()
+    require(dict(relay.taken) == {"ann@example.com": 4, "bob@example.com": 4}, f"{dict(relay.taken)}")
+    return "4 runs, each mailed once"
 
 
 def table(people) -> str:
@@ -585,6 +639,7 @@ def main():
             one_person_one_message,
             extra_commas_and_capitals,
             fetched_with_a_secret,
+            refused_for_a_while,
             excluded_by_every_kind_of_list,
             a_list_that_cannot_be_read_stops_all,
             a_list_that_grows_meanwhile,

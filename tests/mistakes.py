@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 from parts import fleet as fleets
+from parts.export import Export
 from parts.process import Process, folder, free_port, wait_until
 from parts.report import Cases, require
 from parts.scripted import Scripted
@@ -126,6 +127,13 @@ def started(project: Project):
     project.server = Scripted(login=LOGIN, port=project.port)
 
 
+def refused_url(project: Project):
+    """The audience is behind a URL that leads nowhere."""
+    export = Export(None)
+    export.refusal = 404
+    project.change("campaign.yaml", "path: people.csv", f'url: "{export.url}"')
+
+
 def more(name: str, text: str):
     """A file that should not be there; the fix removes it."""
     return lambda project: project.put(name, text)
@@ -188,6 +196,7 @@ MISTAKES = [
     ("only a header", content("people.csv", "email,name\n"), 1, ["it has no rows"], 0),
     ("audience forgotten", without("people.csv"), 1, ["people.csv"], 0),
     ("audience outside the folder", changed("campaign.yaml", "path: people.csv", "path: ../people.csv"), (1, 2), ["people.csv"], 0),
+    ("URL that is not there", refused_url, 1, ["404 Not Found", "check the URL"], 0),
     ("a spreadsheet", content("people.csv", b"PK\x03\x04" + bytes(range(256)) * 40), 1, ["people.csv"], 0),
     ("sep= in the first line", content("people.csv", "sep=,\n" + csv()), 1, ["sep="], 0),
     ("JSON Lines as CSV", content("people.csv", JSON_LINES), 1, ["people.csv"], 0),

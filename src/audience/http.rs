@@ -27,6 +27,8 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Without any byte arriving.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Before a URL that was refused is asked for again.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 5;
 
@@ -87,11 +89,12 @@ pub(super) fn open(remote: &Remote, runtime: &Handle, progress: &Progress, scrub
         let transient = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
         let advice = match (status.as_u16(), &credential) {
             _ if transient => "",
-            (401 | 403, Some(_)) => "; check the Secret that `auth` names",
-            (401 | 403, None) => "; check the URL, or give credentials in `auth`",
-            _ => "; check the URL",
+            (401 | 403, Some(_)) => "; check the Secret that `auth` names. It is read as soon as the server provides it",
+            (401 | 403, None) => "; check the URL, or give credentials in `auth`. It is read as soon as the server provides it",
+            _ => "; check the URL. It is read as soon as the server provides it",
         };
-        return Err(fail(Reason::AudienceUnreadable, transient, format!("the server answered {status}{advice}")));
+        let refused = fail(Reason::AudienceUnreadable, transient, format!("the server answered {status}{advice}"));
+        return Err(refused.after((!transient).then_some(ASK_AGAIN)));
     }
     progress.total.store(response.content_length().unwrap_or(0), Ordering::Relaxed);
     let body = Body { response, chunk: bytes::Bytes::new(), runtime: runtime.clone() };

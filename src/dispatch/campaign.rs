@@ -16,6 +16,7 @@ use super::{
     rendered::Feeding,
     route::{self, EligibleSet, RunSeed},
     stages::{Disposition, InFlight, ReadyMessage},
+    unread::Unread,
 };
 use crate::{
     feedback::MessageReference,
@@ -222,6 +223,8 @@ pub struct CampaignRun {
     pub blocker: Option<Blocker>,
     /// When the campaign is retried after a transient blocker, milliseconds.
     pub try_again_ms: Option<i64>,
+    /// How reading its audience has failed for now, if it has.
+    pub unread: Option<Unread>,
     /// How fast it gets on in this process.
     pub rate: Rate,
     /// When the run began.
@@ -292,6 +295,7 @@ impl CampaignRun {
             is_resuming: false,
             blocker: None,
             try_again_ms: None,
+            unread: None,
             rate: Rate::default(),
             started_ms: None,
             completed_ms: None,

@@ -25,6 +25,7 @@ use super::{
     refusals::Refusals,
     sample::Sample,
     stages::{ReadyMessage, RenderFailure},
+    unread::TRY_AGAIN,
 };
 use crate::{
     audience::{Recipient, Row, Useless, canonical, endless},
@@ -260,10 +261,13 @@ enum Step {
     End,
 }
 
+/// Ends the message of a problem that is retried.
+pub const RETRIED: &str = "; it is retried automatically";
+
 /// A problem of the audience, as the campaign reports it.
 fn of_audience(blocker: Blocker) -> Blocker {
-    let after = (blocker.reason == Reason::AudienceChanged).then_some(CHANGED_AGAIN);
-    let message = if blocker.needs_person { blocker.message } else { format!("{}; it is retried automatically", blocker.message) };
+    let after = if blocker.reason == Reason::AudienceChanged { Some(CHANGED_AGAIN) } else { blocker.retry_after };
+    let message = if blocker.needs_person { blocker.message } else { format!("{}{RETRIED}", blocker.message) };
     Blocker { message, retry_after: after, ..blocker }
 }
 
@@ -325,7 +329,8 @@ impl Feeder {
                 count => format!("none of its {} rows can be used{}", grouped(count), first.unwrap_or_default()),
             };
             let message = format!("{place}: {why}. Fix it; it is read again as soon as it changes.");
-            return Err(Blocker::lasting(Reason::AudienceUnreadable, message));
+            let again = (!self.spec.people.input.is_local()).then(|| TRY_AGAIN.delay(1));
+            return Err(Blocker::lasting(Reason::AudienceUnreadable, message).after(again));
         }
         let unmatched = seen.unmatched();
         // Another file may have taken this one's place, which was read to its end all the same: with people whom only it has.

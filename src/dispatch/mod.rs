@@ -31,6 +31,7 @@ pub mod scheduler;
 pub mod stages;
 pub mod task;
 pub mod turns;
+mod unread;
 pub mod window;
 
 #[cfg(test)]

@@ -1,9 +1,16 @@
 //! Whether every campaign has ended, and what there is to say of those that have. Pure.
 
+use std::time::Duration;
+
 use crate::{
     decide::{CampaignDecision, Decision},
+    dispatch::feeder::RETRIED,
+    report::{CampaignReport, Report},
     resources::{Condition, ConditionType, Key, Reason, campaign::CampaignState, condition},
 };
+
+/// With `once`: how long an audience is tried that cannot be read for now.
+const UNREAD_MAX: Duration = Duration::from_mins(1);
 
 /// A campaign that did not complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +53,8 @@ pub(super) fn notes(decision: &Decision) -> Vec<CampaignNote> {
     decision.campaigns.iter().filter_map(note).collect()
 }
 
-/// With `once`: the campaigns that failed; `None` until every campaign has ended.
-pub(super) fn ended(decision: &Decision) -> Option<Vec<FailedCampaign>> {
+/// With `once`: the campaigns that failed; `None` until every campaign has ended, or its audience could not be read for too long.
+pub(super) fn ended(decision: &Decision, report: &Report, now_ms: i64) -> Option<Vec<FailedCampaign>> {
     let mut failed = Vec::new();
     for (key, campaign) in &decision.campaigns {
         let status = &campaign.status;
@@ -59,10 +66,21 @@ pub(super) fn ended(decision: &Decision) -> Option<Vec<FailedCampaign>> {
             (state, Some(condition)) => {
                 failed.push(FailedCampaign { campaign: key.clone(), state, why: condition.message.to_string() });
             }
-            _ => return None,
+            (state, None) => {
+                let why = given_up(report.campaigns.get(key)?, now_ms)?;
+                failed.push(FailedCampaign { campaign: key.clone(), state, why });
+            }
         }
     }
     Some(failed)
+}
+
+/// With `once`: why a campaign is given up whose audience may yet be readable some time.
+fn given_up(report: &CampaignReport, now_ms: i64) -> Option<String> {
+    let blocker = report.blocker.as_ref().filter(|blocker| blocker.reason == Reason::AudienceUnreadable)?;
+    let is_long = now_ms.saturating_sub(report.unread_since_ms?) >= i64::try_from(UNREAD_MAX.as_millis()).unwrap_or(i64::MAX);
+    let message = blocker.message.strip_suffix(RETRIED).unwrap_or(&blocker.message);
+    is_long.then(|| format!("{message}. It was tried for {}s, and is tried again at the next start.", UNREAD_MAX.as_secs()))
 }
 
 /// Whether every server that can be probed was probed once.

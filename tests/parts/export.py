@@ -9,13 +9,15 @@ class Export:
 
     def __init__(self, token: str | None, rows: str = "", redirect: str = ""):
         self.token, self.rows, self.redirect, self.seen = token, rows, redirect, []
+        # The code that everybody gets, whatever they ask for; none when 0.
+        self.refusal = 0
         export = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 export.seen.append({name.lower(): value for name, value in self.headers.items()})
                 given = self.headers.get("Authorization", "").removeprefix("Bearer ")
-                code = 401 if export.token not in (None, given) else 302 if export.redirect else 200
+                code = export.refusal or (401 if export.token not in (None, given) else 302 if export.redirect else 200)
                 body = export.rows.encode() if code == 200 else b""
                 self.send_response(code)
                 self.send_header("Content-Length", str(len(body)))

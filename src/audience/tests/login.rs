@@ -131,7 +131,7 @@ fn a_secret_is_looked_up_for_each_request_and_a_refusal_names_it() {
     });
     for turn in 0..2 {
         let error = open(&format!("{}/people.csv", server.base), counting.clone()).expect_err("401");
-        assert!(error.needs_person && error.message.ends_with("401 Unauthorized; check the Secret that `auth` names"), "{error}");
+        assert!(error.needs_person && error.message.contains("401 Unauthorized; check the Secret that `auth` names."), "{error}");
         assert!(server.heads()[turn].contains(&format!("token-{turn}")), "{:?}", server.heads());
     }
     let missing = Login::new(|| Err(Blocker::lasting(Reason::SecretNotFound, "gone")));

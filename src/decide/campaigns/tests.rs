@@ -63,6 +63,7 @@ pub(super) fn report(work_hash: u64, phase: Phase, blocker: Option<Blocker>) -> 
         gap_ms: None,
         waiting: Waiting::No,
         blocker,
+        unread_since_ms: None,
         started_ms: Some(NOW_MS),
         completed_ms: None,
         added_later: Some(0),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Action, Blocker, DUE_MAX, Disposition, Opened, Phase, ReadyMessage, RenderFailure, Scheduler, Settled, TRY_AGAIN_MS};
-use crate::dispatch::{campaign::CampaignRun, index::CampaignIx, lane::Lane};
+use crate::dispatch::{campaign::CampaignRun, index::CampaignIx, lane::Lane, unread::Unread};
 use crate::resources::Key;
 
 impl Scheduler {
@@ -102,6 +102,9 @@ impl Scheduler {
     /// handled.
     pub fn prepared(&mut self, index: CampaignIx, mut messages: Vec<ReadyMessage>, requested: usize, due: usize, now_ms: i64) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
+            if requested > 0 && !messages.is_empty() {
+                campaign.unread = None;
+            }
             campaign.requested = campaign.requested.saturating_sub(requested);
             campaign.preparing = campaign.preparing.saturating_sub(due);
             for message in &mut messages {
@@ -181,7 +184,18 @@ impl Scheduler {
 
     /// The audience cannot be read any further.
     pub fn feeder_failed(&mut self, index: CampaignIx, blocker: Blocker, now_ms: i64) {
+        let blocker = match self.campaigns.get_mut(&index) {
+            Some(campaign) => Unread::note(&mut campaign.unread, blocker, now_ms),
+            None => blocker,
+        };
         self.stop_for(index, blocker, now_ms);
+    }
+
+    /// Something of the audience could be read.
+    pub fn audience_opened(&mut self, index: CampaignIx) {
+        if let Some(unread) = self.campaigns.get_mut(&index).and_then(|campaign| campaign.unread.as_mut()) {
+            unread.is_open = true;
+        }
     }
 
     /// The audience file that this feeder read, or could not read, has changed.

@@ -110,6 +110,7 @@ impl Scheduler {
                 if changed {
                     campaign.blocker = None;
                     campaign.try_again_ms = None;
+                    campaign.unread = None;
                     campaign.mail_from.clear();
                     if campaign.phase == Phase::Closed && intent.work.reopen > campaign.reopen {
                         campaign.phase = Phase::Opening;

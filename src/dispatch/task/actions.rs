@@ -1,6 +1,9 @@
 //! Turns the scheduler's actions into calls of ledger, feeders and servers, in the background.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     Action, Along, AudienceRead, Bar, Blocker, CallEnded, CallId, CallUnderWay, DispatchTask, Event, Fate, FeederSpec,
@@ -10,7 +13,11 @@ use super::{
     feeder, give_back, mpsc,
 };
 use crate::{
-    dispatch::index::{CampaignIx, LaneIx},
+    backoff::jittered,
+    dispatch::{
+        index::{CampaignIx, LaneIx},
+        unread::TRY_AGAIN,
+    },
     people::{Versions, is_another},
 };
 
@@ -257,17 +264,26 @@ impl DispatchTask {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let (feeder_epoch, answers) = (campaign.feeder_epoch, self.answers.clone());
         let Some(people) = self.handles.contents.get(&campaign.key).map(|content| content.people.clone()) else { return };
-        if !people.has_versions() {
+        // What is fetched has no version: it is asked for again, less and less often.
+        let first = campaign.blocker.as_ref().filter(|blocker| blocker.needs_person).and_then(|blocker| blocker.retry_after);
+        if first.is_none() && !people.has_versions() {
             return;
         }
+        let runtime = tokio::runtime::Handle::current();
         let watch = tokio::spawn(async move {
+            let (mut fetches, mut fetch_at) = (1, first.map(|pause| Instant::now() + jittered(pause)));
             while !answers.is_closed() {
                 tokio::time::sleep(every).await;
-                let asked = people.clone();
-                let now = tokio::task::spawn_blocking(move || asked.versions()).await;
-                if now.is_ok_and(|now| is_another(&now, versions.as_ref())) {
+                let fetches_now = fetch_at.is_some_and(|at| at <= Instant::now());
+                let (asked, runtime, versions) = (people.clone(), runtime.clone(), versions.clone());
+                let looks = move || is_another(&asked.versions(), versions.as_ref()) || fetches_now && asked.can_be_fetched(&runtime);
+                if tokio::task::spawn_blocking(looks).await.unwrap_or(false) {
                     let _ = answers.send(Answer::AudienceTouched { campaign: index, feeder_epoch });
                     return;
+                }
+                if fetches_now {
+                    fetches += 1;
+                    fetch_at = Some(Instant::now() + jittered(TRY_AGAIN.delay(fetches)));
                 }
             }
         });

@@ -198,6 +198,9 @@ impl DispatchTask {
             return;
         }
         let now_ms = self.clock.now_ms();
+        if !matches!(fed, Fed::Failed { .. } | Fed::Problems(_)) {
+            self.scheduler.audience_opened(index);
+        }
         match fed {
             Fed::Messages { messages, requested, due } => self.scheduler.prepared(index, messages, requested, due, now_ms),
             Fed::RenderFailed(failed) => {
@@ -223,6 +226,7 @@ impl DispatchTask {
                 self.versions.insert(index, versions);
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
                     campaign.audience_done = true;
+                    campaign.unread = None;
                     campaign.requested = 0;
                     campaign.counts.total = Some(total);
                     campaign.outside = outside;
