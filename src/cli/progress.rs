@@ -15,6 +15,7 @@ use super::{
     text::{Commands, without_said},
 };
 use crate::{
+    backoff::Backoff,
     decide::CampaignDecision,
     engine::View,
     meta::bound::{counted, grouped},
@@ -31,8 +32,10 @@ use picture::Part;
 
 /// The interval between pictures on a terminal.
 const PICTURE_EVERY: Duration = Duration::from_millis(250);
-/// The interval between plain lines about the same campaign.
-const LINE_EVERY: Duration = Duration::from_secs(5);
+/// The interval between plain lines about the same campaign, at first and later on: hours of them fill a log.
+const LINES: Backoff = Backoff { first: Duration::from_secs(5), max: Duration::from_mins(1) };
+/// Lines at the first interval.
+const LINES_AT_FIRST: u32 = 12;
 /// Rows that a picture leaves free: for lines that a terminal wraps when it becomes narrower, which would scroll others away.
 const ROWS_FREE: usize = 2;
 /// Rows that the last picture leaves free, for what is said below it.
@@ -48,6 +51,8 @@ pub struct Options {
     pub before: Before,
     /// The commands that messages name.
     pub commands: Commands,
+    /// What is wrong with the files, as it was said just before.
+    pub findings: Vec<String>,
     /// Whether the process ends when every campaign has: what failed is then told after the last picture.
     pub once: bool,
 }
@@ -94,11 +99,18 @@ struct Shown {
     /// What was said of rows that were added after the run was completed.
     added: String,
     line_at: Instant,
+    /// Lines about it in its present state that only bring new numbers.
+    lines: u32,
 }
 
 impl Shown {
     fn new(now: Instant) -> Self {
-        Self { state: CampaignState::Scheduled, message: String::new(), told: String::new(), added: String::new(), line_at: now }
+        Self { state: CampaignState::Scheduled, message: String::new(), told: String::new(), added: String::new(), line_at: now, lines: 0 }
+    }
+
+    /// Whether new numbers are worth a line.
+    fn is_line_due(&self) -> bool {
+        self.line_at.elapsed() >= pause_after(self.lines)
     }
 }
 
@@ -118,7 +130,8 @@ impl Progress {
     /// A message for people: its commands completed, and without the sentences on servers that were said already.
     #[must_use]
     pub fn told(&self, message: &str) -> String {
-        without_said(&self.options.commands.in_text(message), self.servers.values().map(|(_, why)| why.as_str()))
+        let of_servers = self.servers.values().map(|(_, why)| why.as_str());
+        without_said(&self.options.commands.in_text(message), of_servers.chain(self.options.findings.iter().map(String::as_str)))
     }
 
     fn show(&mut self, view: &View, ended: bool) {
@@ -134,11 +147,13 @@ impl Progress {
             let (message, is_sending) = (ready_message(campaign), status.state == CampaignState::Sending);
             let mut shown = self.campaigns.remove(key).unwrap_or_else(|| Shown::new(now));
             let rate = view.report.campaigns.get(key).and_then(|report| report.per_second);
-            let before = self.options.before.get(&(key.clone(), status.run.clone())).filter(|_| ended);
+            let is_over = matches!(status.state, CampaignState::Completed | CampaignState::Stopped);
+            // At once: said only at the end, it would repeat the line of a run that had nothing left to do.
+            let before = self.options.before.get(&(key.clone(), status.run.clone())).filter(|_| ended || is_over);
             let head = head(key, status, rate, before.copied());
             let says_why = !matches!(status.state, CampaignState::Sending | CampaignState::Completed);
             let is_fresh = shown.state != status.state || shown.message != message;
-            let is_due = is_sending && shown.line_at.elapsed() >= LINE_EVERY;
+            let is_due = is_sending && shown.is_line_due();
             if is_fresh {
                 shown.told = self.told(&message);
             }
@@ -146,7 +161,6 @@ impl Progress {
                 above.push_str(&line.block(columns, has_colours));
             }
             if self.redraws {
-                let is_over = matches!(status.state, CampaignState::Completed | CampaignState::Stopped);
                 let is_told_below = ended && self.options.once && condition::find(&status.conditions, ConditionType::Stalled).is_some();
                 let message = if says_why && !is_told_below { shown.told.clone() } else { String::new() };
                 parts.push(Part { head, message, is_over, servers: picture::servers(status) });
@@ -161,6 +175,7 @@ impl Progress {
                 }
             }
             if is_fresh || is_due {
+                shown.lines = if is_fresh { 0 } else { shown.lines.saturating_add(1) };
                 (shown.state, shown.message, shown.line_at) = (status.state, message, now);
             }
             self.campaigns.insert(key.clone(), shown);
@@ -203,7 +218,8 @@ impl Progress {
                 continue;
             }
             if self.servers.get(key) != Some(&now) {
-                let why = if now.1.is_empty() { String::new() } else { format!(": {}", self.options.commands.in_text(&now.1)) };
+                let why = without_said(&self.options.commands.in_text(&now.1), self.options.findings.iter().map(String::as_str));
+                let why = if why.is_empty() { why } else { format!(": {why}") };
                 let colour = if now.0 == ServerState::Active { Colour::Green } else { Colour::Red };
                 lines.push(Line::plain(format!("server {key} ")).coloured(&format!("{:?}", now.0), colour).then(&why));
                 self.servers.insert(key.clone(), now);
@@ -211,6 +227,11 @@ impl Progress {
         }
         lines
     }
+}
+
+/// The pause before the next plain line with new numbers, after so many of them.
+fn pause_after(lines: u32) -> Duration {
+    LINES.delay((lines + 1).saturating_sub(LINES_AT_FIRST))
 }
 
 /// `120/s`, `12/min`, `5/h`.
@@ -342,6 +363,13 @@ mod tests {
         });
         let line = head(&key, &serde_json::from_value(status).expect("a status"), None, None);
         assert_eq!(line.text(), "campaign default/spring Sending 12 of 2,000 (0%), step 1/2 (1%)");
+    }
+
+    #[test]
+    fn lines_become_fewer_with_time() {
+        assert!((0..LINES_AT_FIRST).all(|lines| pause_after(lines).as_secs() == 5));
+        let later: Vec<u64> = (LINES_AT_FIRST..LINES_AT_FIRST + 6).map(|lines| pause_after(lines).as_secs()).collect();
+        assert_eq!(later, [5, 10, 20, 40, 60, 60]);
     }
 
     #[test]

@@ -36,7 +36,7 @@ use crate::{
     meta::bound::counted,
     resources::{Duration as Span, Key, fate::Fate},
     serve::{Admin, Health, ProcessPhase, admin},
-    source::{Files, Options, Severity, Snapshot, StatusSink},
+    source::{Files, Finding, Options, Severity, Snapshot, StatusSink},
     token::unsubscribe::Tokens,
 };
 
@@ -290,7 +290,9 @@ impl Process {
             None
         } else {
             let before = sent_before(state_dir.clone()).await;
-            let options = progress::Options { before, commands: commands.clone(), once: args.once };
+            // Of a process that goes on, they are soon out of sight.
+            let findings = if args.once { told(&snapshots.borrow()).map(|finding| finding.message.clone()).collect() } else { Vec::new() };
+            let options = progress::Options { before, commands: commands.clone(), findings, once: args.once };
             Some(tokio::spawn(progress::show(seen.clone(), options)))
         };
         let is_quiet = args.quiet || args.kubernetes;
@@ -441,15 +443,15 @@ fn snapshots(args: &RunArgs, options: &Options) -> Result<watch::Receiver<Arc<Sn
 
 /// Reports findings; false when they forbid starting.
 fn report_findings(snapshot: &Snapshot, once: bool) -> bool {
-    told(snapshot).for_each(|finding| text::report(&finding));
+    told(snapshot).for_each(|finding| text::report(&finding.to_string()));
     !(once && snapshot.faults().next().is_some())
 }
 
 /// Tells what is newly wrong with the files while the process runs; what went and comes back is told again.
 async fn tell_new_findings(mut snapshots: watch::Receiver<Arc<Snapshot>>) {
-    let mut before: HashSet<String> = told(&snapshots.borrow_and_update()).collect();
+    let mut before: HashSet<String> = told(&snapshots.borrow_and_update()).map(ToString::to_string).collect();
     while snapshots.changed().await.is_ok() {
-        let now: Vec<String> = told(&snapshots.borrow_and_update()).collect();
+        let now: Vec<String> = told(&snapshots.borrow_and_update()).map(ToString::to_string).collect();
         let new: Vec<&String> = now.iter().filter(|text| !before.contains(*text)).collect();
         new.iter().take(NEW_FINDINGS_MAX).for_each(|text| tracing::warn!("{text}"));
         if new.len() > NEW_FINDINGS_MAX {
@@ -460,8 +462,13 @@ async fn tell_new_findings(mut snapshots: watch::Receiver<Arc<Snapshot>>) {
 }
 
 /// The findings that people are told without asking: faults and warnings.
-fn told(snapshot: &Snapshot) -> impl Iterator<Item = String> {
-    snapshot.findings.iter().filter(|finding| finding.severity != Severity::Note).map(ToString::to_string)
+fn told(snapshot: &Snapshot) -> impl Iterator<Item = &Finding> {
+    snapshot.findings.iter().filter(|finding| finding.severity != Severity::Note)
+}
+
+/// Whether the value of `CI`, which every CI system sets, says that this is a job of one.
+fn is_ci(value: Option<&str>) -> bool {
+    value.is_some_and(|value| !matches!(value, "" | "0" | "false"))
 }
 
 /// Refuses to begin a ledger while a folder that is read has one: whoever was mailed from there would be mailed again.
