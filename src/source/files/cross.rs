@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     audience::Address,
-    meta::net,
+    meta::{nearest, net},
     providers::{Provider, ProviderSpec, Signing},
     resources::{
         Campaign, FINALIZER, Key, KeyRef,
@@ -191,13 +191,14 @@ pub(super) fn judge(
     let has_server = |key: &Key| world.servers.contains_key(key) || world.broken.iter().any(|b| b.kind == "SendingServer" && b.key == *key);
     let has_plan = |key: &Key| world.plans.contains_key(key) || world.broken.iter().any(|b| b.kind == "Plan" && b.key == *key);
     let (severity, message) = match &reference.target {
-        Target::Plan(plan) if !has_plan(plan) => (Severity::Warning, format!("there is no Plan {plan} in these files")),
-        Target::Server(server) if !has_server(server) => (Severity::Warning, format!("there is no SendingServer {server} in these files")),
+        Target::Plan(plan) if !has_plan(plan) => {
+            (Severity::Warning, absent("Plan", std::slice::from_ref(plan), world.plans.keys(), Some("planRef.namespace")))
+        }
+        Target::Server(server) if !has_server(server) => {
+            (Severity::Warning, absent("SendingServer", std::slice::from_ref(server), world.servers.keys(), None))
+        }
         Target::OneOfServers(servers) if !servers.iter().any(has_server) => {
-            let names: Vec<String> = servers.iter().map(|key| format!("SendingServer {key}")).collect();
-            let mut names = names;
-            names.dedup();
-            (Severity::Warning, format!("there is no {} in these files", names.join(" and no ")))
+            (Severity::Warning, absent("SendingServer", servers, world.servers.keys(), Some("its `namespace`")))
         }
         Target::Secret(KeyRef { name, key: entry }) => {
             (Severity::Warning, world.secrets.get(&key.namespace, name, entry).err()?.to_string())
@@ -224,6 +225,24 @@ pub(super) fn judge(
         message,
         excerpt: reference.excerpt.clone(),
     })
+}
+
+/// That none of these objects is in the files, and which of those that are there may be meant. `field` is where its namespace can be given.
+fn absent<'a>(kind: &str, wanted: &[Key], there: impl Iterator<Item = &'a Key> + Clone, field: Option<&str>) -> String {
+    let mut names: Vec<String> = wanted.iter().map(|key| format!("{kind} {key}")).collect();
+    names.dedup();
+    let message = format!("there is no {} in these files", names.join(" and no "));
+    let Some(first) = wanted.first() else { return message };
+    if let Some(elsewhere) = there.clone().find(|key| key.name == first.name) {
+        let namespace = &elsewhere.namespace;
+        return match field {
+            Some(field) => format!("{message}; {kind} {elsewhere} is: set {field} to {namespace} if it is meant"),
+            None => format!("{message}; {kind} {elsewhere} is, in another namespace"),
+        };
+    }
+    let beside = there.filter(|key| wanted.iter().any(|wanted| wanted.namespace == key.namespace));
+    let near = nearest(&first.name, beside.map(|key| &*key.name));
+    near.map_or(message.clone(), |near| format!("{message}; did you mean `{near}`?"))
 }
 
 /// The warning about a sender that the plan does not grant: where the plan grants any, or is known to be the operator's.
