@@ -145,7 +145,7 @@ fn renamed(snapshot: &Snapshot, state_dir: &Path) -> Vec<Finding> {
     let finding = |(key, old): (Key, String)| {
         let place = snapshot.campaigns.get(&key)?.origin.file()?;
         let message = format!(
-            "this has the message and the audience of campaign {old}, which is not here any more. If it was renamed, everybody would be mailed again, so it does not start; keep the name {old} to mail only the rest, or set spec.run to a new value to mail everybody"
+            "this has the audience and the message (or a part of it) of campaign {old}, which is no longer here. If it was renamed, everybody would be mailed again, so it does not start; keep the name {old} to mail only the rest, or set spec.run to a new value to mail everybody"
         );
         let warning = Finding::of_file(Severity::Warning, &place.file, message);
         Some(Finding { line: place.line, column: 1, resource: Some(format!("Campaign {key}")), ..warning })

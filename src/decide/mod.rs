@@ -176,7 +176,7 @@ pub struct CampaignInput {
     pub feedback: FeedbackCounts,
     /// What the run had when a person resumed it last, according to the ledger: it is judged by what came since.
     pub judged_from: Judged,
-    /// A campaign that is gone and had the same message and audience: this may be it, renamed.
+    /// A campaign that is gone and had the same audience and message, or a part of it: this may be it, renamed.
     pub renamed_from: Option<String>,
     /// Whether it is being deleted: messages in flight still get their outcome, nothing new is sent.
     pub deleting: bool,

@@ -7,7 +7,10 @@ use crate::{
     decide::{InLedger, Recorded, pauses},
     feedback::{Complaints, FeedbackCounts, Judged},
     ledger::{Facts, Generation, LedgerError, RunKey, RunRecord, ServerRecord, SpecHash, StandingOf},
-    resources::{Campaign, CampaignSpec, Key, Kind, SendingServer, campaign::FIRST_RUN, resume::Handled, rollout::Reached},
+    resources::{
+        Campaign, CampaignSpec, Key, Kind, SendingServer, audience::Audience, campaign::FIRST_RUN, content::Content, resume::Handled,
+        rollout::Reached,
+    },
     source::{Snapshot, Sourced},
 };
 
@@ -30,7 +33,7 @@ pub struct RunFacts {
     pub judged_from: Judged,
     /// How far its rollout has come; `None` for a run without one.
     pub rollout: Option<Reached>,
-    /// For a run that has not begun: a campaign that is gone and had the same message and audience, so that this may be it, renamed.
+    /// For a run that has not begun: a campaign that is gone and had the same audience and message, or a part of it, so that this may be it, renamed.
     pub renamed_from: Option<String>,
 }
 
@@ -211,8 +214,11 @@ impl<F: Facts> FactFinder<F> {
             campaigns.contains_key(key) || snapshot.broken.iter().any(|broken| broken.kind == Campaign::KIND && broken.key == *key)
         };
         let is_absent = |key: &Key| facts.runs.get(key).is_some_and(|run| run.in_ledger == InLedger::Absent);
-        let fresh: Vec<(&Key, SpecHash)> =
-            campaigns.iter().filter(|(key, _)| is_absent(key)).map(|(key, sourced)| (key, message_of(key, &sourced.object))).collect();
+        let fresh: Vec<(&Key, SpecHash)> = campaigns
+            .iter()
+            .filter(|(key, _)| is_absent(key))
+            .flat_map(|(key, sourced)| messages_of(key, &sourced.object).map(|message| (key, message)))
+            .collect();
         if fresh.is_empty() {
             return;
         }
@@ -230,7 +236,7 @@ impl<F: Facts> FactFinder<F> {
                 for ((key, _), names) in fresh.into_iter().zip(alike) {
                     let gone = names.into_iter().find(|name| !is_here(&Key::new(&*key.namespace, name.as_str())));
                     if let Some(run) = facts.runs.get_mut(key) {
-                        run.renamed_from = gone;
+                        run.renamed_from = run.renamed_from.take().or(gone);
                     }
                 }
             }
@@ -254,7 +260,7 @@ impl<F: Facts> FactFinder<F> {
         if edited.is_empty() {
             return;
         }
-        let messages = edited.iter().map(|(key, object)| message_of(key, object)).collect();
+        let messages = edited.iter().flat_map(|(key, object)| messages_of(key, object)).collect();
         match self.ledger.generations(messages, 0).await {
             Ok(_) => self.messages.extend(edited),
             Err(error) => tracing::warn!(%error, "edited campaigns could not be recorded in the ledger"),
@@ -282,17 +288,23 @@ pub(crate) async fn renamed(snapshot: &Snapshot, ledger: impl Facts) -> Vec<(Key
     facts.runs.into_iter().filter_map(|(key, run)| Some((key, run.renamed_from?))).collect()
 }
 
-/// The kind under which the ledger keeps the hash of what a campaign sends and to whom.
-const MESSAGE: &str = "Message";
+/// The kinds under which the ledger keeps the hashes of to whom a campaign is sent, with its subject and with its bodies.
+const MESSAGES: [&str; 2] = ["Subject", "Bodies"];
 
-fn message_of(key: &Key, campaign: &Campaign) -> SpecHash {
-    SpecHash { kind: MESSAGE.to_owned(), key: key.clone(), spec_hash: message_hash(campaign) }
-}
-
-/// What a campaign sends, and to whom, as the spec has it: the same under another name, plan or schedule.
-fn message_hash(campaign: &Campaign) -> u64 {
-    let CampaignSpec { from, reply_to, subject, content, audience, .. } = &campaign.spec;
-    hash(&serde_json::to_string(&(from, reply_to, subject, content, audience)).unwrap_or_default())
+/// What a campaign sends, and to whom, as the spec has it: the same under another name, plan or schedule, and one of the two also after
+/// an edit of the other. A new newsletter for the same people has both another subject and other bodies.
+fn messages_of(key: &Key, campaign: &Campaign) -> [SpecHash; 2] {
+    let CampaignSpec { subject, content, audience, .. } = &campaign.spec;
+    let Audience { csv, json_lines, sql, inline, outcomes, .. } = audience;
+    let Content { html, html_from, text, text_from, mjml, mjml_from, .. } = content;
+    let (people, bodies) = ((csv, json_lines, sql, inline, outcomes), (html, html_from, text, text_from, mjml, mjml_from));
+    let sent = [serde_json::to_string(&(&people, subject)), serde_json::to_string(&(&people, bodies))];
+    let mut kinds = MESSAGES.into_iter();
+    sent.map(|sent| SpecHash {
+        kind: kinds.next().unwrap_or_default().to_owned(),
+        key: key.clone(),
+        spec_hash: hash(&sent.unwrap_or_default()),
+    })
 }
 
 /// Objects whose spec can be hashed.
@@ -434,9 +446,10 @@ mod tests {
             (&[("summer", "Hi", "first"), ("spring", "Hi", "first")], false),
             (&[("summer", "Hi", "first"), ("spring", "Other", "first")], false),
             // It was edited after it had begun, and then renamed.
-            (&[("summer", "Hi", "first")], false),
+            (&[("summer", "Hi", "first")], true),
             (&[("summer", "Other", "first")], true),
-            (&[("summer", "Another", "first")], false),
+            // It was renamed and edited at once.
+            (&[("summer", "Another", "first")], true),
             (&[("summer", "Hi", "again")], false),
         ];
         for (campaigns, is_renamed) in cases {

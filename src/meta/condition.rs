@@ -281,7 +281,7 @@ reasons! {
     RequirementsOpen,
     /// Some of what Gmail, Yahoo and Outlook ask of bulk senders cannot be told. The message says what, and how it could be.
     RequirementsNotKnown,
-    /// The campaign has the message and the audience of another one in its namespace that no longer exists: if it was renamed, everybody would be mailed again. Restore the old name, or set `spec.run` to a new value to mail everybody.
+    /// The campaign has the audience and the message (its subject, its bodies or both) of another one in its namespace that no longer exists: if it was renamed, everybody would be mailed again. Restore the old name, or set `spec.run` to a new value to mail everybody.
     MayBeRenamed,
     /// The template failed for more recipients than `content.maxRenderErrors` allows. Fix the template or the data, or raise the bound; they and the rest are then mailed.
     TooManyRenderErrors,

@@ -235,7 +235,7 @@ impl Case<'_> {
     fn may_be_renamed(&self) -> Option<Verdict> {
         let old = self.input.renamed_from.as_ref().filter(|_| !self.run.has_begun)?;
         let message = format!(
-            "It has the message and the audience of campaign {old}, which is no longer here. If it was renamed, everybody would be mailed again, so nothing is sent. Restore the name {old} to mail only the rest, or set spec.run to a new value to mail everybody."
+            "It has the audience and the message (or a part of it) of campaign {old}, which is no longer here. If it was renamed, everybody would be mailed again, so nothing is sent. Restore the name {old} to mail only the rest, or set spec.run to a new value to mail everybody."
         );
         Some(Verdict::stalled(self.resting(), Reason::MayBeRenamed, message, None))
     }
