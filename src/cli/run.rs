@@ -197,6 +197,12 @@ async fn run_files(args: RunArgs) -> Result<ExitCode, String> {
     let is_dry = args.dry_run;
     if !is_dry {
         ledger_elsewhere(&args.paths, &state_dir)?;
+        if args.once && is_ci(std::env::var("CI").ok().as_deref()) && !has_ledger(&state_dir) {
+            text::report(&format!(
+                "CI is set, and there is no ledger in {}: a new one begins, and whoever an earlier job mailed is mailed again. Keep this folder from job to job, and give --expect-ledger after the first one (docs/gitops.md, \"Sending from CI\").",
+                state_dir.display()
+            ));
+        }
     }
     if !args.once {
         if snapshots.borrow().is_empty() {
