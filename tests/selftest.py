@@ -383,6 +383,17 @@ def no_orphans() -> str:
     wait_until(ended, 5, "the child's end")
 
 
+def example_of_a_suite() -> str:
+    """The suite in CONTRIBUTING.md runs as it stands there."""
+    text = (fleets.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    suite = folder("selftest-example") / "example.py"
+    suite.write_text(text, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run([sys.executable, suite], capture_output=True, text=True, timeout=120, env=environment)
+    last = done.stdout.splitlines()[-1:]
+    require(done.returncode == 0 and last == ["1 passed, 0 failed, 0 skipped"], f"exit {done.returncode}: {done.stdout}{done.stderr}")
+
+
 def main():
     cases = Cases(__doc__)
     cases.parse()
@@ -399,6 +410,7 @@ def main():
             sink_on_a_terminal,
             other_clients,
             no_orphans,
+            example_of_a_suite,
             control_plane,
             taken_ports,
         )

@@ -225,6 +225,22 @@ fn short_kinds(line: &str) -> Vec<String> {
 }
 
 #[test]
+fn every_suite_and_script_is_explained() {
+    let text = read("CONTRIBUTING.md");
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).collect();
+    let suites =
+        files("tests", &["py"]).into_iter().filter_map(|file| Some(file.path.strip_prefix("tests/")?.strip_suffix(".py")?.to_owned()));
+    let suites: Vec<String> = suites.filter(|name| !name.contains('/')).map(|name| format!("`{name}`")).collect();
+    let scripts = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts")).expect("scripts");
+    let scripts = scripts.map(|entry| format!("scripts/{}", entry.expect("an entry").file_name().to_string_lossy()));
+    let names: Vec<String> = suites.into_iter().chain(scripts).collect();
+    assert!(names.len() > 30, "{names:?}");
+    let names_it = |row: &&str, name: &str| row.split(['|', ',', ' ']).any(|word| word == name);
+    let missing: Vec<&String> = names.iter().filter(|name| !rows.iter().any(|row| names_it(row, name))).collect();
+    assert!(missing.is_empty(), "CONTRIBUTING.md has no row for {missing:?}");
+}
+
+#[test]
 fn commands_of_kubectl_name_kinds_in_full() {
     let mut commands = 0;
     let mut faults = Vec::new();
