@@ -6,6 +6,7 @@
 mod chart;
 mod crates;
 mod documents;
+mod gitops;
 mod rust;
 mod tower;
 
