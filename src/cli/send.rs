@@ -137,7 +137,7 @@ fn message(look: &Look, server: &SendingServer, recipient: &Recipient, to: &Addr
         needs_8bit: rendered.needs_8bit,
         needs_smtputf8: rendered.needs_smtputf8,
         run: Arc::default(),
-        unsigned: None,
+        signature: None,
         reference: None,
     })
 }

@@ -264,7 +264,7 @@ fn compose(key: &Key, message: &TestMessage) -> Result<Outgoing, String> {
             needs_smtputf8: false,
             content: content.clone(),
             run: Arc::default(),
-            unsigned: None,
+            signature: None,
             reference: None,
         });
     }
@@ -296,7 +296,7 @@ fn compose(key: &Key, message: &TestMessage) -> Result<Outgoing, String> {
         needs_8bit: rendered.needs_8bit,
         needs_smtputf8: rendered.needs_smtputf8,
         run: Arc::default(),
-        unsigned: None,
+        signature: None,
         reference: None,
     })
 }

@@ -384,6 +384,7 @@ impl DispatchTask {
 fn give_back(batch: Vec<Outgoing>, outcomes: &mpsc::UnboundedSender<Delivered>) {
     for message in batch {
         let failure = Blocker::passing(Reason::InvalidSpec, "The server was removed; the message goes to another.");
-        let _ = outcomes.send(Delivered { message, outcome: crate::providers::Outcome::ServerFailed(failure), round_trip: None });
+        let outcome = crate::providers::Outcome::ServerFailed(failure);
+        let _ = outcomes.send(Delivered { message, outcome, round_trip: None, signing: Duration::ZERO });
     }
 }

@@ -502,7 +502,7 @@ impl Simulation {
                 let name = self.scheduler.lanes[&lane].reference.name.to_string();
                 self.note_written(&name, &message.rcpt_to, at - back);
                 let round_trip = Some(Duration::from_millis(back.unsigned_abs()));
-                self.scheduler.outcome(Delivered { message, outcome, round_trip }, self.now_ms);
+                self.scheduler.outcome(Delivered { message, outcome, round_trip, signing: Duration::ZERO }, self.now_ms);
             }
         }
         self.wire.extend(waiting);

@@ -2,7 +2,8 @@
 //!
 //! A crash makes every claim without an outcome unknown, so the window is no larger than the round trip needs: the best rate seen,
 //! times the round trip plus the commit that precedes it. While it is small it may double, to find out whether more would be faster
-//! (like TCP slow start); above its fair share of 64 it may only probe with a quarter more.
+//! (like TCP slow start), and make up for what a message waits on our side, signatures included; above its fair share of 64 it may
+//! only probe with a quarter more.
 
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ const START: usize = 4;
 const OWN_TIME_MS: f64 = 1.0;
 /// The rate is measured over stretches of this length, milliseconds.
 const STRETCH_MS: i64 = 25;
+/// The number of signatures over which their time is averaged.
+const SIGNATURES: f64 = 64.0;
 /// The number of stretches for which a measurement counts.
 const REMEMBERED: usize = 120;
 
@@ -28,19 +31,22 @@ pub struct FlightWindow {
     /// The shortest round trip in the last stretches, milliseconds.
     trips: [f64; REMEMBERED],
     next: usize,
+    /// How long a message waits for its signature and that of its batch, on average, milliseconds.
+    signing: f64,
 }
 
 impl Default for FlightWindow {
     fn default() -> Self {
-        Self { stretch_start_ms: 0, outcomes: 0, rates: [0.0; REMEMBERED], trips: [f64::INFINITY; REMEMBERED], next: 0 }
+        Self { stretch_start_ms: 0, outcomes: 0, rates: [0.0; REMEMBERED], trips: [f64::INFINITY; REMEMBERED], next: 0, signing: 0.0 }
     }
 }
 
 impl FlightWindow {
-    /// Notes the outcome of one message.
-    pub fn note(&mut self, now_ms: i64, round_trip: Option<Duration>) {
+    /// Notes the outcome of one message, its round trip, and how long its signature took.
+    pub fn note(&mut self, now_ms: i64, round_trip: Option<Duration>, signing: Duration) {
         self.roll(now_ms);
         self.outcomes += 1;
+        self.signing += (signing.as_secs_f64() * 1000.0 - self.signing) / SIGNATURES;
         if let Some(trip) = round_trip {
             let shortest = &mut self.trips[self.next];
             *shortest = shortest.min(trip.as_secs_f64() * 1000.0);
@@ -83,7 +89,7 @@ impl FlightWindow {
     pub fn size(&self, commit: Duration, share: usize) -> usize {
         let needed = self.needed(commit);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let doubled = (2.0 * (needed + self.rate() * OWN_TIME_MS)).ceil() as usize;
+        let doubled = (2.0 * (needed + self.rate() * (OWN_TIME_MS + self.signing))).ceil() as usize;
         doubled.min(share).max(self.probing(commit)).max(START.min(share)).max(1)
     }
 
@@ -100,8 +106,9 @@ impl FlightWindow {
 mod tests {
     use super::*;
 
-    /// Simulates for 20 s a server that takes at most `rate` messages per millisecond, each after `trip_ms`.
-    fn settle(rate: f64, trip_ms: f64, share: usize) -> usize {
+    /// Simulates for 20 s a server that takes at most `rate` messages per millisecond, each after `trip_ms`, and signatures that take
+    /// `signing_ms` with this window.
+    fn settle_signing(rate: f64, trip_ms: f64, signing_ms: impl Fn(f64) -> f64, share: usize) -> usize {
         let mut window = FlightWindow::default();
         let commit = Duration::from_millis(1);
         let mut size = 0;
@@ -109,14 +116,33 @@ mod tests {
         for now_ms in 0..20_000 {
             size = window.size(commit, share);
             #[allow(clippy::cast_precision_loss)]
-            let offered = size as f64 / (trip_ms + 1.0);
+            let signing_ms = signing_ms(size as f64);
+            #[allow(clippy::cast_precision_loss)]
+            let offered = size as f64 / (trip_ms + 1.0 + signing_ms);
             credit += offered.min(rate);
             while credit >= 1.0 {
                 credit -= 1.0;
-                window.note(now_ms, Some(Duration::from_secs_f64(trip_ms / 1000.0)));
+                window.note(now_ms, Some(Duration::from_secs_f64(trip_ms / 1000.0)), Duration::from_secs_f64(signing_ms / 1000.0));
             }
         }
         size
+    }
+
+    fn settle(rate: f64, trip_ms: f64, share: usize) -> usize {
+        settle_signing(rate, trip_ms, |_| 0.0, share)
+    }
+
+    #[test]
+    fn signatures_have_their_share_of_it_and_no_more() {
+        // Four signatures a millisecond: whatever is in flight waits for them.
+        let signing_ms = |size: f64| size / 4.0;
+        assert_eq!(settle_signing(4.0, 0.2, signing_ms, 64), 64);
+        assert_eq!(settle_signing(4.0, 0.2, signing_ms, 16), 16);
+        // A slow server needs no more because of them.
+        assert!(settle_signing(0.05, 20.0, signing_ms, 32) <= 4);
+        // Beyond the share counts what the round trip needs.
+        let size = settle_signing(4.0, 100.0, signing_ms, 64);
+        assert!((100..=600).contains(&size), "{size}");
     }
 
     #[test]

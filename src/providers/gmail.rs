@@ -226,7 +226,7 @@ impl Vendor for GmailApi {
         let fields = read.iter().flat_map(|read| [read.to(), read.cc(), read.bcc()]).flatten();
         let named: Vec<String> = fields.flat_map(|field| field.iter()).map(whole_address).collect();
         match &named[..] {
-            [one] if one.eq_ignore_ascii_case(&message.rcpt_to) => Ok(message.content.clone()),
+            [one] if one.eq_ignore_ascii_case(&message.rcpt_to) => Ok(message.whole()),
             _ => {
                 Err("550 5.6.0 not sent: the Gmail API sends to everybody in To, Cc and Bcc, and that is not the recipient alone"
                     .to_owned())

@@ -184,7 +184,7 @@ impl Vendor for MailgunApi {
             ("v:mailfleet_reference", message.reference.map(|reference| reference.to_string()).unwrap_or_default()),
         ];
         fields.extend(variables.into_iter().filter(|(_, value)| !value.is_empty()));
-        Ok(Item { content: message.content.clone(), fields })
+        Ok(Item { content: message.whole(), fields })
     }
 
     fn call(&self, items: &[Item]) -> Call {

@@ -63,7 +63,7 @@ pub struct Outgoing {
     pub mail_from: Arc<str>,
     /// The envelope recipient (RFC 5321 forward-path), without angle brackets.
     pub rcpt_to: Arc<str>,
-    /// The whole message (RFC 5322), lines ended by CRLF, not dot-stuffed.
+    /// The message (RFC 5322) without this server's signature, lines ended by CRLF, not dot-stuffed.
     pub content: Arc<[u8]>,
     /// The content has bytes above 127: 8BITMIME (RFC 6152) is needed.
     pub needs_8bit: bool,
@@ -71,18 +71,41 @@ pub struct Outgoing {
     pub needs_smtputf8: bool,
     /// The run that it belongs to, for a vendor's tags or metadata, so that feedback can be matched.
     pub run: Arc<RunLabel>,
-    /// As it was before this server signed it; none where it is not signed.
-    pub unsigned: Option<Unsigned>,
+    /// What goes before the content; none where this server signs nothing.
+    pub signature: Option<Signature>,
     /// Its row in the ledger, for a return path or a vendor's metadata, so that feedback finds it; absent for a message without a row.
     pub reference: Option<MessageReference>,
 }
 
-/// What a server's signature changed in a message, which goes back without it.
+impl Outgoing {
+    /// The header fields of the signature; empty without one.
+    #[must_use]
+    pub fn signature_fields(&self) -> &[u8] {
+        self.signature.as_ref().map_or(&[], |signature| &signature.fields)
+    }
+
+    /// The size of the whole message, bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.signature_fields().len() + self.content.len()
+    }
+
+    /// The whole message: the signature and the content.
+    #[must_use]
+    pub fn whole(&self) -> Arc<[u8]> {
+        match &self.signature {
+            Some(signature) => [&signature.fields, &self.content[..]].concat().into(),
+            None => self.content.clone(),
+        }
+    }
+}
+
+/// A server's DKIM signatures of a message, which goes back without them.
 #[derive(Clone, Debug)]
-pub struct Unsigned {
-    /// The content without the signature.
-    pub content: Arc<[u8]>,
-    /// How long the signature took, with the wait for its turn.
+pub struct Signature {
+    /// The header fields, each with its line end.
+    pub fields: Arc<[u8]>,
+    /// How long they took, with the wait for their turn and for the rest of the batch.
     pub took: Duration,
 }
 
@@ -134,9 +157,10 @@ pub struct Delivered {
     pub message: Outgoing,
     /// What became of it.
     pub outcome: Outcome,
-    /// From writing the end of the message to its reply, and what its signature took, for the size of the flight window; none when
-    /// there was no reply.
+    /// From writing the end of the message to its reply, for the size of the flight window; none when there was no reply.
     pub round_trip: Option<Duration>,
+    /// How long its signature took, for the size of the flight window; zero without one.
+    pub signing: Duration,
 }
 
 /// How messages are handed to a server: how many a connection carries at a time.

@@ -164,7 +164,7 @@ impl Maildir {
             }
         }
         let envelope = format!("Return-Path: <{}>\r\nDelivered-To: {}\r\n", message.mail_from, message.rcpt_to);
-        let name = self.write(&[envelope.as_bytes(), &message.content])?;
+        let name = self.write(&[envelope.as_bytes(), message.signature_fields(), &message.content])?;
         let temporary = self.folder("tmp").join(&name);
         if let Err(error) = fs::rename(&temporary, self.folder("new").join(&name)) {
             let _ = fs::remove_file(&temporary);

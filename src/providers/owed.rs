@@ -179,14 +179,11 @@ impl<N> Owed<N> {
         self.waiting.is_empty() && self.begun.is_empty()
     }
 
-    fn give(&self, mut message: Outgoing, outcome: Outcome, mut round_trip: Option<Duration>) {
+    fn give(&self, mut message: Outgoing, outcome: Outcome, round_trip: Option<Duration>) {
         // Another server signs with other keys, or not at all.
-        if let Some(unsigned) = message.unsigned.take() {
-            message.content = unsigned.content;
-            round_trip = round_trip.map(|trip| trip + unsigned.took);
-        }
+        let signing = message.signature.take().map_or(Duration::ZERO, |signature| signature.took);
         // When nobody listens any more, nobody is left to tell.
-        let _ = self.outcomes.send(Delivered { message, outcome, round_trip });
+        let _ = self.outcomes.send(Delivered { message, outcome, round_trip, signing });
     }
 }
 

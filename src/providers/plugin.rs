@@ -221,7 +221,7 @@ impl Vendor for PluginApi {
     }
 
     fn prepare(&self, message: &Outgoing) -> Result<Item, String> {
-        let content = STANDARD.encode(&message.content);
+        let content = STANDARD.encode(message.whole());
         let size = content.len() + 1024;
         let mut value = json!({
             "id": message.token.to_string(), "mailFrom": &*message.mail_from, "recipient": &*message.rcpt_to, "content": content,

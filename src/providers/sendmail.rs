@@ -126,7 +126,7 @@ impl Program {
             Err(error) => return End::NotStarted(error),
         };
         let (input, errors) = (child.stdin.take(), child.stderr.take());
-        let content = with_lf(&message.content);
+        let content = with_lf(&message.whole());
         let talk = async {
             let write = async {
                 if let Some(mut input) = input {

@@ -176,7 +176,7 @@ impl Vendor for SesApi {
         let mut body = json!({
             // The envelope's recipient; the message's own fields stay as they are.
             "Destination": {"ToAddresses": [*message.rcpt_to]},
-            "Content": {"Raw": {"Data": STANDARD.encode(&message.content)}},
+            "Content": {"Raw": {"Data": STANDARD.encode(message.whole())}},
             "EmailTags": tags.map(|(name, value)| json!({"Name": name, "Value": tag_value(value)})).collect::<Vec<_>>(),
         });
         if let Some(set) = &self.spec.configuration_set {

@@ -2,8 +2,8 @@
 //! through is known only now.
 //!
 //! What is costly is signed on threads of its own ([`pool`]), and the hash of a body that many messages share is made once
-//! ([`bodies`]). A message waits in [`Owed`] until it is signed, and then is the server's; it comes back as it came, since another
-//! server signs otherwise. What the signature took is part of the round trip: the flight window must know of it.
+//! ([`bodies`]). A message waits in [`Owed`] until it is signed, and then is the server's; it comes back without its signature, since
+//! another server signs otherwise. What the signature took comes back as well: the flight window must know of it.
 
 mod bodies;
 mod pool;
@@ -22,7 +22,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Along, Blocker, BoxFuture, Carriage, Delivered, Gate, Outcome, Outgoing, Probed, Server, Unsigned, diagnose::Endpoint, owed::Owed,
+    Along, Blocker, BoxFuture, Carriage, Delivered, Gate, Outcome, Outgoing, Probed, Server, Signature, diagnose::Endpoint, owed::Owed,
 };
 use crate::{
     dkim::{Algorithm, Content, Fields, Signer, key::SigningFailed},
@@ -77,18 +77,19 @@ impl Signed {
 
     /// Begins the signatures of messages that wait; returns whether more are to be begun at once.
     fn begin(&self, owed: &Owed, queue: &mut Queue) -> bool {
+        let keys = self.chosen();
+        let is_quick = keys.iter().all(|key| key.algorithm() == Algorithm::Ed25519Sha256);
         let mut at_once = 0;
         while let Some(message) = owed.waiting(queue.0.len()) {
             if at_once == AT_ONCE_MAX {
                 return true;
             }
-            let (content, keys, fields, bodies) = (message.content.clone(), self.chosen(), self.fields, self.signatory.bodies.clone());
-            let is_quick = content.len() <= AT_ONCE_BYTES_MAX && keys.iter().all(|key| key.algorithm() == Algorithm::Ed25519Sha256);
             let begun_at = Instant::now();
-            let made = if is_quick {
+            let made = if is_quick && message.content.len() <= AT_ONCE_BYTES_MAX {
                 at_once += 1;
-                Made::Done(sign(&content, &keys, fields, &bodies))
+                Made::Done(sign(&message.content, &keys, self.fields, &self.signatory.bodies))
             } else {
+                let (content, keys, fields, bodies) = (message.content.clone(), keys.clone(), self.fields, self.signatory.bodies.clone());
                 let (sender, receiver) = oneshot::channel();
                 self.signatory.pool.run(Box::new(move || {
                     // Where nobody waits for it any more, it is not needed.
@@ -98,7 +99,7 @@ impl Signed {
                 }));
                 Made::Waits(receiver)
             };
-            queue.0.push_back(Signature { begun_at, made });
+            queue.0.push_back(Pending { begun_at, made });
         }
         false
     }
@@ -107,15 +108,14 @@ impl Signed {
     fn poll_first(&self, owed: &mut Owed, queue: &mut Queue, cx: &mut Context<'_>) -> Poll<Option<Outgoing>> {
         loop {
             let Some(first) = queue.0.front_mut() else { return Poll::Ready(None) };
-            let result = ready!(first.poll(cx));
+            let made = ready!(first.poll(cx)).clone();
             let took = first.begun_at.elapsed();
             queue.0.pop_front();
-            match result {
+            match made {
                 Err(failed) => owed.refuse(0, Outcome::ServerFailed(self.failed(failed))),
-                Ok(None) => return Poll::Ready(owed.hand_over()),
-                Ok(Some(content)) => {
+                Ok(fields) => {
                     let Some(mut message) = owed.hand_over() else { continue };
-                    message.unsigned = Some(Unsigned { content: std::mem::replace(&mut message.content, content), took });
+                    message.signature = fields.map(|fields| Signature { fields, took });
                     return Poll::Ready(Some(message));
                 }
             }
@@ -126,17 +126,21 @@ impl Signed {
         self.endpoint.sending(Reason::SecretInvalid, &failed.to_string(), "Check the keys of identity.dkim, and this machine's memory.")
     }
 
-    /// All messages that wait, once each is signed.
-    fn poll_all(&self, owed: &mut Owed, queue: &mut Queue, batch: &mut Batch<'_>, cx: &mut Context<'_>) -> Poll<()> {
-        let is_more = self.begin(owed, queue);
-        while let Some(message) = ready!(self.poll_first(owed, queue, cx)) {
-            batch.messages.push(message);
-        }
-        if is_more {
+    /// All messages that wait, once each is signed. Until then they are owed: whoever drops this loses none.
+    fn poll_all(&self, owed: &mut Owed, queue: &mut Queue, cx: &mut Context<'_>) -> Poll<Vec<Outgoing>> {
+        if self.begin(owed, queue) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Poll::Ready(())
+        // The last one is signed last, or nearly: to ask for it first saves waking up for each.
+        for pending in queue.0.iter_mut().rev() {
+            ready!(pending.poll(cx));
+        }
+        let mut batch = Vec::with_capacity(queue.0.len());
+        while let Poll::Ready(Some(message)) = self.poll_first(owed, queue, cx) {
+            batch.push(message);
+        }
+        Poll::Ready(batch)
     }
 
     /// Passes on what came while a call lasts, once each is signed; returns whether the call still takes it.
@@ -158,9 +162,7 @@ impl Signed {
     async fn carry(&self, mut owed: Owed, gate: Option<Arc<Gate>>, outcomes: mpsc::UnboundedSender<Delivered>) {
         let mut queue = Queue::default();
         while owed.is_left().await {
-            let mut batch = Batch { messages: Vec::new(), endpoint: &self.endpoint, outcomes: &outcomes };
-            poll_fn(|cx| self.poll_all(&mut owed, &mut queue, &mut batch, cx)).await;
-            let batch = std::mem::take(&mut batch.messages);
+            let batch = poll_fn(|cx| self.poll_all(&mut owed, &mut queue, cx)).await;
             if batch.is_empty() {
                 continue;
             }
@@ -178,57 +180,44 @@ impl Signed {
 
 /// Puts a message back that is signed, or needs no signature.
 fn put_back(owed: &mut Owed, queue: &mut Queue, mut message: Outgoing) {
-    let unsigned = message.unsigned.take();
-    let begun_at = unsigned.as_ref().and_then(|unsigned| Instant::now().checked_sub(unsigned.took)).unwrap_or_else(Instant::now);
-    let signed = unsigned.map(|unsigned| std::mem::replace(&mut message.content, unsigned.content));
-    queue.0.push_front(Signature { begun_at, made: Made::Done(Ok(signed)) });
+    let signature = message.signature.take();
+    let begun_at = signature.as_ref().and_then(|signature| Instant::now().checked_sub(signature.took)).unwrap_or_else(Instant::now);
+    queue.0.push_front(Pending { begun_at, made: Made::Done(Ok(signature.map(|signature| signature.fields))) });
     owed.take_back(message);
-}
-
-/// Messages that are signed before the server has them: when this is dropped, they get their outcomes.
-struct Batch<'a> {
-    messages: Vec<Outgoing>,
-    endpoint: &'a Endpoint,
-    outcomes: &'a mpsc::UnboundedSender<Delivered>,
-}
-
-impl Drop for Batch<'_> {
-    fn drop(&mut self) {
-        if !self.messages.is_empty() {
-            // It gives each its outcome as soon as it is dropped itself.
-            drop(Owed::<()>::new(std::mem::take(&mut self.messages), self.endpoint, self.outcomes.clone()));
-        }
-    }
 }
 
 /// The signatures of the messages that wait, in their order, as far as they are begun.
 #[derive(Default)]
-struct Queue(VecDeque<Signature>);
+struct Queue(VecDeque<Pending>);
 
-struct Signature {
+struct Pending {
     begun_at: Instant,
     made: Made,
 }
 
-/// A message with its signature; none where no key fits it.
-type SignedContent = Result<Option<Arc<[u8]>>, SigningFailed>;
+/// The header fields of a message's signatures; none where no key fits it.
+type SignedFields = Result<Option<Arc<[u8]>>, SigningFailed>;
 
 enum Made {
-    Done(SignedContent),
-    Waits(oneshot::Receiver<SignedContent>),
+    Done(SignedFields),
+    Waits(oneshot::Receiver<SignedFields>),
 }
 
-impl Signature {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<SignedContent> {
-        match &mut self.made {
-            Made::Done(done) => Poll::Ready(done.clone()),
-            Made::Waits(receiver) => Pin::new(receiver).poll(cx).map(|made| made.unwrap_or(Err(SigningFailed))),
+impl Pending {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<&SignedFields> {
+        if let Made::Waits(receiver) = &mut self.made {
+            let made = ready!(Pin::new(receiver).poll(cx)).unwrap_or(Err(SigningFailed));
+            self.made = Made::Done(made);
+        }
+        match &self.made {
+            Made::Done(made) => Poll::Ready(made),
+            Made::Waits(_) => Poll::Pending,
         }
     }
 }
 
 /// Signs a message with the keys of the longest domain that fits its From address.
-fn sign(content: &Arc<[u8]>, keys: &[Arc<Signer>], fields: &Fields, bodies: &Bodies) -> SignedContent {
+fn sign(content: &Arc<[u8]>, keys: &[Arc<Signer>], fields: &Fields, bodies: &Bodies) -> SignedFields {
     let read = Content::read(content);
     let Some(from) = read.from_domain() else { return Ok(None) };
     let domain = keys.iter().filter(|key| key.fits(&from)).map(|key| key.domain()).max_by_key(|domain| domain.len());
@@ -240,13 +229,7 @@ fn sign(content: &Arc<[u8]>, keys: &[Arc<Signer>], fields: &Fields, bodies: &Bod
     for key in keys.iter().filter(|key| key.domain() == domain) {
         key.write(&mut covered, &hash, at_s, &mut head)?;
     }
-    // Filled in place, so that the message is copied once.
-    let mut signed: Arc<[u8]> = std::iter::repeat_n(0, head.len() + content.len()).collect();
-    if let Some(signed) = Arc::get_mut(&mut signed) {
-        signed[..head.len()].copy_from_slice(&head);
-        signed[head.len()..].copy_from_slice(content);
-    }
-    Ok(Some(signed))
+    Ok(Some(head.into()))
 }
 
 impl Server for Signed {

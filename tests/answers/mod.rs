@@ -164,7 +164,7 @@ fn message(token: u64, name: &str, text: &str) -> Outgoing {
         needs_8bit: false,
         needs_smtputf8: false,
         run: Arc::new(RunLabel { campaign: "shop/spring".to_owned(), run: "first".to_owned() }),
-        unsigned: None,
+        signature: None,
         reference: None,
     }
 }

@@ -85,7 +85,7 @@ impl Scheduler {
                 needs_8bit: false,
                 needs_smtputf8: false,
                 run,
-                unsigned: None,
+                signature: None,
                 reference: None,
             };
             self.actions.push(Action::Deliver { lane: *lane, call: 0, batch: vec![early] });
@@ -302,7 +302,7 @@ impl Scheduler {
                 needs_8bit: message.needs_8bit,
                 needs_smtputf8: message.needs_smtputf8,
                 run: campaign.label.clone(),
-                unsigned: None,
+                signature: None,
                 reference,
             });
         }

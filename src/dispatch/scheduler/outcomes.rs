@@ -33,7 +33,7 @@ impl Scheduler {
         if let Some(lane) = self.lanes.get_mut(&flight.lane) {
             lane.in_flight -= 1;
             lane.last_sign_of_life_ms = now_ms;
-            lane.window.note(now_ms, delivered.round_trip);
+            lane.window.note(now_ms, delivered.round_trip, delivered.signing);
             lane.calls.answered(flight.call);
             lane.limiter.settle(written_ms, now_ms);
             if let (Some(domains), Some(counts)) = (&mut lane.domains, &flight.domain) {

@@ -38,6 +38,7 @@ impl Server for Taker {
                     message,
                     outcome: Outcome::Accepted { reply: "250".to_owned() },
                     round_trip: Some(Duration::from_micros(50)),
+                    signing: Duration::ZERO,
                 });
             }
         })

@@ -428,7 +428,10 @@ impl Month {
                     *accepted = true;
                     Outcome::Accepted { reply: "250".to_owned() }
                 };
-                self.scheduler.outcome(Delivered { message, outcome, round_trip: Some(Duration::from_millis(20)) }, self.now_ms);
+                self.scheduler.outcome(
+                    Delivered { message, outcome, round_trip: Some(Duration::from_millis(20)), signing: Duration::ZERO },
+                    self.now_ms,
+                );
             }
             self.scheduler.call_ended(lane, call);
         }

@@ -245,7 +245,7 @@ fn a_refused_sender_leaves_other_campaigns_alone() {
         let flights: Vec<u64> = simulation.scheduler.tokens_of(spring);
         for token in flights {
             let message = outgoing(token);
-            simulation.scheduler.outcome(Delivered { message, outcome: refusal(), round_trip: None }, now_ms);
+            simulation.scheduler.outcome(Delivered { message, outcome: refusal(), round_trip: None, signing: Duration::ZERO }, now_ms);
         }
     }
     assert!(refused > 0);
@@ -266,7 +266,7 @@ fn outgoing(token: u64) -> Outgoing {
         needs_8bit: false,
         needs_smtputf8: false,
         run: Arc::default(),
-        unsigned: None,
+        signature: None,
         reference: None,
     }
 }

@@ -19,7 +19,7 @@ fn message(token: u64) -> Outgoing {
         needs_8bit: false,
         needs_smtputf8: false,
         run: Arc::default(),
-        unsigned: None,
+        signature: None,
         reference: None,
     }
 }

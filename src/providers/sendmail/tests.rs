@@ -37,7 +37,7 @@ fn message(token: u64, recipient: &str) -> Outgoing {
         needs_8bit: false,
         needs_smtputf8: false,
         run: Arc::default(),
-        unsigned: None,
+        signature: None,
         reference: None,
     }
 }

@@ -31,8 +31,8 @@ enum Writer {
     AwaitsGo,
     /// BDAT, once anything is answered: a connection that was idle for long may be dead.
     Held,
-    /// BDAT, or the content that DATA asked for, once the gate lets it pass.
-    Gated(Option<Arc<[u8]>>),
+    /// BDAT, or the signature and the content that DATA asked for, once the gate lets it pass.
+    Gated(Option<[Arc<[u8]>; 2]>),
     /// The rest of a content, which may outlive its message when the server refuses early.
     Content(Arc<[u8]>, usize),
 }

@@ -24,8 +24,8 @@ pub fn unsendable(message: &Outgoing, extensions: &Extensions) -> Option<Outcome
         return lacks("550 5.6.3 not sent: the content needs 8BITMIME, which the server does not offer".to_owned());
     }
     match extensions.size_max {
-        Some(max) if message.content.len() as u64 > max => {
-            lacks(format!("552 5.3.4 not sent: {} bytes, and the server accepts {max} at most", message.content.len()))
+        Some(max) if message.size() as u64 > max => {
+            lacks(format!("552 5.3.4 not sent: {} bytes, and the server accepts {max} at most", message.size()))
         }
         _ => None,
     }

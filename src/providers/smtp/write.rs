@@ -10,7 +10,7 @@ pub fn write_mail(out: &mut Vec<u8>, message: &Outgoing, extensions: &Extensions
     out.push(b'>');
     if extensions.has_size {
         out.extend_from_slice(b" SIZE=");
-        write_number(out, message.content.len() as u64);
+        write_number(out, message.size() as u64);
     }
     if message.needs_8bit {
         out.extend_from_slice(b" BODY=8BITMIME");

@@ -92,16 +92,18 @@ impl Session<'_> {
             self.settle_front(outcome, now);
             return Ok(());
         }
-        let content = match front.decided {
-            None => Arc::clone(&front.message().content),
+        self.writer = match front.decided {
+            None => {
+                let message = front.message();
+                let signature = message.signature.as_ref().map(|signature| signature.fields.clone()).unwrap_or_default();
+                Writer::Gated(Some([signature, message.content.clone()]))
+            }
             // The server accepted a recipient, and would send an empty message.
             Some(_) if front.note.is_recipient_accepted => return Err(Garbage::OutOfTurn),
-            // No recipient was taken, yet content is asked for: an empty one ends it (RFC 2920, 3.1).
-            Some(_) => Arc::from([]),
+            // No recipient was taken, yet content is asked for: an empty one ends it (RFC 2920, 3.1), and is no message.
+            Some(_) => Writer::Content(Arc::default(), 0),
         };
         self.awaited.push_back(Awaited::Content);
-        // An empty one ends what the server asked for, and is no message.
-        self.writer = if content.is_empty() { Writer::Content(content, 0) } else { Writer::Gated(Some(content)) };
         Ok(())
     }
 

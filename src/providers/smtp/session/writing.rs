@@ -50,15 +50,17 @@ impl Session<'_> {
                 false
             }
             Writer::Held => self.write_bdat_when_let(line),
-            Writer::Gated(content) if !self.may_pass() => {
-                self.writer = Writer::Gated(content);
+            Writer::Gated(asked_for) if !self.may_pass() => {
+                self.writer = Writer::Gated(asked_for);
                 false
             }
             Writer::Gated(None) => {
                 self.write_bdat(line);
                 true
             }
-            Writer::Gated(Some(content)) => {
+            Writer::Gated(Some([signature, content])) => {
+                // None of its lines begins with a dot.
+                line.out.extend_from_slice(&signature);
                 self.write_content(line, content, 0);
                 true
             }
@@ -159,10 +161,12 @@ impl Session<'_> {
 
     fn write_bdat(&mut self, line: &mut Line) {
         if let Some(flying) = self.owed.last_mut() {
-            let content = Arc::clone(&flying.message().content);
+            let message = flying.message();
+            let content = Arc::clone(&message.content);
             line.out.extend_from_slice(b"BDAT ");
-            write_number(&mut line.out, content.len() as u64);
+            write_number(&mut line.out, message.size() as u64);
             line.out.extend_from_slice(b" LAST\r\n");
+            line.out.extend_from_slice(message.signature_fields());
             self.awaited.push_back(Awaited::Content);
             self.write_content(line, content, 0);
         }

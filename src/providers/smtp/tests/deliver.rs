@@ -7,7 +7,7 @@ use super::{
     script::{Act, Act::*, Rule, ScriptedServer, Taken},
     server,
 };
-use crate::providers::{Carriage, Delivered, Outcome, Outgoing, Probed, Scope, Server};
+use crate::providers::{Carriage, Delivered, Outcome, Outgoing, Probed, Scope, Server, Signature};
 
 const MODES: [(&str, &[&str]); 3] = [("chunking", CHUNKING), ("pipelining", PIPELINING), ("plain", PLAIN)];
 
@@ -24,7 +24,7 @@ pub fn message(token: u64) -> Outgoing {
         needs_8bit: false,
         needs_smtputf8: false,
         run: Arc::default(),
-        unsigned: None,
+        signature: None,
         reference: None,
     }
 }
@@ -101,6 +101,27 @@ async fn check_same(rules: &[Rule], expected: [&str; 3]) {
 #[tokio::test]
 async fn takes_what_is_good() {
     check_same(&[], ["accepted", "accepted", "accepted"]).await;
+}
+
+#[tokio::test]
+async fn a_signature_goes_before_the_content_and_does_not_come_back() {
+    let fields: Arc<[u8]> = Arc::from(&b"DKIM-Signature: v=1;\r\n b=abc=\r\n"[..]);
+    for (mode, extensions) in MODES {
+        let (scripted, server) = start(extensions, &[]).await;
+        let took = Duration::from_millis(7);
+        let sign = |token| Outgoing { signature: Some(Signature { fields: fields.clone(), took }), ..message(token) };
+        let all = deliver_all(&*server, (1..=3).map(sign).collect()).await;
+        let whole = |token| [&fields[..], &content(token)].concat();
+        let signed: Vec<Taken> = (1..=3).map(|token| Taken { content: whole(token), ..taken(token) }).collect();
+        assert_eq!(scripted.taken(), signed, "{mode}");
+        let size = format!(" SIZE={}", whole(1).len());
+        assert!(scripted.seen.lock().unwrap().commands.iter().any(|command| command.ends_with(&size)), "{mode}: the size is of the whole");
+        for delivered in &all {
+            assert!(matches!(delivered.outcome, Outcome::Accepted { .. }) && delivered.message.signature.is_none(), "{mode}");
+            assert_eq!((&delivered.message.content[..], delivered.signing), (&content(delivered.message.token)[..], took), "{mode}");
+            assert!(delivered.round_trip.is_some(), "{mode}: the server's alone");
+        }
+    }
 }
 
 #[tokio::test]
