@@ -49,9 +49,9 @@ def send(fleet: fleets.Fleet, sink: Sink, messages: int) -> tuple[float, float]:
     already = sink.count()["accepted"]
     process = fleet.start("--quiet")
     sent = lambda: sink.count()["accepted"] - already  # noqa: E731
-    wait_until(lambda: sent() >= messages // 10 or not process.running(), 120, "the first tenth", every=0.002)
+    wait_until(lambda: sent() >= messages // 10 or not process.running(), 120, "the first tenth", every=0.02)
     begin, first = time.monotonic(), sent()
-    wait_until(lambda: sent() >= messages - messages // 20 or not process.running(), 600, "the last message", every=0.002)
+    wait_until(lambda: sent() >= messages - messages // 20 or not process.running(), 600, "the last message", every=0.02)
     rate = (sent() - first) / (time.monotonic() - begin)
     process.wait(600)
     if process.code:
