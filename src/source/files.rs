@@ -40,7 +40,7 @@ pub use ignored::IGNORE_FILE;
 pub(crate) use io::{read_bounded, written_at};
 pub(crate) use locate::{at_quote, field_finding, line_finding};
 pub use options::Options;
-use scan::Scan;
+use scan::{Scan, Scanned};
 pub use status::StatusFolder;
 
 use super::{
@@ -102,11 +102,11 @@ impl Files {
     pub fn load(&mut self) -> Snapshot {
         let began = Instant::now();
         loop {
-            let mut scan = scan::scan(&self.paths, &self.options);
+            let mut scan = self.scan();
             self.load_secrets(&mut scan);
             let mut written = std::mem::take(&mut scan.others);
             written.extend(scan.files.iter().filter_map(|scanned| Some((scanned.file.clone(), scanned.written_at?))));
-            let sources = self.read_files(&mut scan);
+            let sources = self.sources(&mut scan);
             let unsettled = if self.options.settles { unsettled(&sources, &written) } else { BTreeMap::new() };
             self.restless.retain(|file| unsettled.contains_key(file));
             let wait = unsettled.iter().filter(|(file, _)| !self.restless.contains(*file)).map(|(_, left)| *left).max();
@@ -183,27 +183,27 @@ impl Files {
         }
     }
 
-    fn read_files(&mut self, scan: &mut Scan) -> Vec<SourceFile> {
-        let mut read = BTreeMap::new();
-        let files = std::mem::take(&mut scan.files).into_iter().map(|scanned| {
-            let content = scanned.text.map(|text| {
-                let hash = hash(text.as_bytes());
-                let content = match self.read.get(&scanned.file) {
-                    Some((known, content)) if *known == hash => content.clone(),
-                    _ => Arc::new(document::read_text(&scanned.file, &text)),
-                };
-                read.insert(scanned.file.clone(), (hash, content.clone()));
-                content
-            });
-            (scanned.file, scanned.root, content)
-        });
-        let files: Vec<_> = files.collect();
-        self.read = read;
+    /// Reads all files; the text of one is taken apart before the next is read.
+    fn scan(&mut self) -> Scan {
+        let known = std::mem::take(&mut self.read);
+        scan::scan(&self.paths, &self.options, &mut |file, text| {
+            let hash = hash(text.as_bytes());
+            let content = match known.get(file) {
+                Some((known, content)) if *known == hash => content.clone(),
+                _ => Arc::new(document::read_text(file, text)),
+            };
+            self.read.insert(file.to_owned(), (hash, content.clone()));
+            content
+        })
+    }
+
+    fn sources(&self, scan: &mut Scan) -> Vec<SourceFile> {
         let holds_objects = |path: &&PathBuf| self.read.get(*path).is_some_and(|(_, content)| content.mentions_objects);
         let by_name = self.paths.iter().filter(holds_objects);
         let closed = self.options.secrets_dir.iter().chain(by_name);
         let closed: Arc<[PathBuf]> = closed.filter_map(|path| path.canonicalize().ok()).collect();
-        files.into_iter().map(|(file, root, content)| SourceFile { file, root, closed: closed.clone(), content }).collect()
+        let source = |Scanned { file, root, content, .. }| SourceFile { file, root, closed: closed.clone(), content };
+        std::mem::take(&mut scan.files).into_iter().map(source).collect()
     }
 
     /// The folders to watch, as of the last scan.

@@ -21,8 +21,10 @@ pub(crate) fn read_bounded(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>>
         let file = File::open(path)?;
         let version =
             |metadata: &Metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec());
-        let before = version(&file.metadata()?);
-        let mut bytes = Vec::new();
+        let metadata = file.metadata()?;
+        let before = version(&metadata);
+        // With room for the end of the file to be seen; a size that is a lie is found when it is read.
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(max) + 1).unwrap_or(0));
         (&file).take(max + 1).read_to_end(&mut bytes)?;
         if version(&file.metadata()?) == before {
             return Ok((bytes.len() as u64 <= max).then_some(bytes));

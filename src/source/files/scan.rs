@@ -13,6 +13,7 @@ use std::{
 };
 
 use super::{
+    document::FileContent,
     ignored::{IGNORE_FILE, Ignored},
     io::{io_words, read_bounded, written_at},
     options::Options,
@@ -34,6 +35,9 @@ const DEPTH_MAX: usize = 32;
 /// Files of one scan.
 const FILES_MAX: usize = 100_000;
 
+/// What takes a file's text apart as soon as it is read, so that of all files one text is held at a time.
+pub(super) type Reader<'a> = dyn FnMut(&Path, &str) -> Arc<FileContent> + 'a;
+
 /// A file that was read.
 #[derive(Debug)]
 pub(super) struct Scanned {
@@ -41,16 +45,10 @@ pub(super) struct Scanned {
     pub file: PathBuf,
     /// The folder given, or that of the file given.
     pub root: PathBuf,
-    /// The text, or why there is none.
-    pub text: Result<String, String>,
+    /// What it says, or why it was not read.
+    pub content: Result<Arc<FileContent>, String>,
     /// When the file was written last, where it is one.
     pub written_at: Option<SystemTime>,
-}
-
-impl Scanned {
-    fn new(file: &Path, root: &Path, text: Result<String, String>) -> Self {
-        Self { file: file.to_owned(), root: root.to_owned(), text, written_at: written_at(file) }
-    }
 }
 
 /// What a scan found.
@@ -68,27 +66,28 @@ pub(super) struct Scan {
 }
 
 /// Walks the paths given on the command line.
-pub(super) fn scan(paths: &[PathBuf], options: &Options) -> Scan {
+pub(super) fn scan(paths: &[PathBuf], options: &Options, reader: &mut Reader<'_>) -> Scan {
     let mut scan = Scan::default();
     let state_dir = options.state_dir.as_deref().and_then(|state_dir| state_dir.canonicalize().ok());
     for path in paths {
         if options.pipes && path == Path::new("-") {
-            scan.pipe(Path::new("standard input"), &mut io::stdin().lock());
+            scan.pipe(Path::new("standard input"), &mut io::stdin().lock(), reader);
             continue;
         }
         watch_links(path, &mut scan.folders);
         let found = fs::metadata(path).and_then(|metadata| {
             if options.pipes && !metadata.is_dir() && !metadata.is_file() {
-                scan.pipe(path, &mut File::open(path)?);
+                scan.pipe(path, &mut File::open(path)?, reader);
             } else if metadata.is_dir() {
                 let real_root = path.canonicalize()?;
                 let ignored = Ignored::new(path, &options.exclude, &mut scan.findings);
-                Walk { root: path, real_root: &real_root, state_dir: state_dir.as_deref(), ignored, scan: &mut scan }.folder(path, 0);
+                let state_dir = state_dir.as_deref();
+                Walk { root: path, real_root: &real_root, state_dir, ignored, scan: &mut scan, reader: &mut *reader }.folder(path, 0);
             } else {
                 let root = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
                 let real = path.canonicalize()?;
                 if scan.seen.insert(real.clone()) {
-                    scan.files.push(Scanned::new(path, root, read_text(&real)));
+                    scan.file(path, root, read_text(&real), reader);
                 }
             }
             Ok(())
@@ -104,7 +103,7 @@ pub(super) fn scan(paths: &[PathBuf], options: &Options) -> Scan {
 
 impl Scan {
     /// Reads what comes out of a pipe, to its end.
-    fn pipe(&mut self, name: &Path, from: &mut impl Read) {
+    fn pipe(&mut self, name: &Path, from: &mut impl Read, reader: &mut Reader<'_>) {
         if !self.seen.insert(name.to_owned()) {
             return;
         }
@@ -114,8 +113,14 @@ impl Scan {
             Ok(_) => as_text(bytes),
             Err(error) => Err(format!("the input cannot be read: {}", io_words(&error))),
         };
-        let root = Path::new(".").to_owned();
-        self.files.push(Scanned { file: name.to_owned(), root, text, written_at: None });
+        let content = text.map(|text| reader(name, &text));
+        self.files.push(Scanned { file: name.to_owned(), root: Path::new(".").to_owned(), content, written_at: None });
+    }
+
+    /// Notes a file below a folder, or that of the file given: its text, or why there is none.
+    fn file(&mut self, file: &Path, root: &Path, text: Result<String, String>, reader: &mut Reader<'_>) {
+        let content = text.map(|text| reader(file, &text));
+        self.files.push(Scanned { file: file.to_owned(), root: root.to_owned(), content, written_at: written_at(file) });
     }
 }
 
@@ -140,6 +145,7 @@ struct Walk<'a> {
     state_dir: Option<&'a Path>,
     ignored: Ignored,
     scan: &'a mut Scan,
+    reader: &'a mut Reader<'a>,
 }
 
 impl Walk<'_> {
@@ -182,7 +188,7 @@ impl Walk<'_> {
                 Err(error) if is_wanted => {
                     let cause = if path.is_symlink() { "the symlink is broken".to_owned() } else { io_words(&error) };
                     let text = Err(format!("this file cannot be read: {cause}"));
-                    self.scan.files.push(Scanned::new(&path, self.root, text));
+                    self.scan.file(&path, self.root, text, self.reader);
                 }
                 _ => {}
             }
@@ -216,11 +222,11 @@ impl Walk<'_> {
         if self.scan.files.len() >= FILES_MAX {
             if self.scan.files.len() == FILES_MAX {
                 let words = format!("there are more than {FILES_MAX} files; this one and those after it are not read");
-                self.scan.files.push(Scanned::new(path, self.root, Err(words)));
+                self.scan.file(path, self.root, Err(words), self.reader);
             }
             return;
         }
-        self.scan.files.push(Scanned::new(path, self.root, read_text(path)));
+        self.scan.file(path, self.root, read_text(path), self.reader);
     }
 }
 
