@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
 
 use super::{
     LedgerOptions, Synchronous,
@@ -24,6 +24,8 @@ const APPLICATION_ID: i64 = 0x4d46_6c74;
 pub(super) const DATABASE: &str = "ledger.db";
 /// The number of fates that this program knows: a ledger with more was written by a newer one.
 const FATES: i64 = Fate::ALL[Fate::ALL.len() - 1].number() + 1;
+/// Compiled statements that a connection keeps; there are fewer in this program.
+const STATEMENTS_MAX: usize = 128;
 const LOCK: &str = "lock";
 /// Attempts to lock it, and the pause between two.
 const LOCK_TRIES: u32 = 3;
@@ -101,9 +103,16 @@ pub(super) fn open_writer(path: &Path, options: LedgerOptions) -> Result<Connect
     Ok(connection)
 }
 
+/// Compiles each statement once. Without the planner's stability guarantee SQLite compiles one again whenever a parameter changes that
+/// might make another plan better, which for a comparison with any column is each time; there are no statistics here that it could use.
+fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
+}
+
 fn prepare_writer(connection: &Connection, options: LedgerOptions) -> Result<(), Fault> {
     connection.busy_timeout(options.busy_timeout)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    keep_statements(connection)?;
     let found = check_version(connection)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
@@ -290,6 +299,7 @@ fn try_reader(open: &Path, path: &Path) -> Result<Connection, LedgerError> {
     let connection = Connection::open_with_flags(open, flags).map_err(|e| LedgerError::from_sql(path, &e))?;
     let ready = || -> Result<Option<i64>, Fault> {
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        keep_statements(&connection)?;
         check_version(&connection)
     };
     match ready().map_err(|fault| fault.at(path))? {
