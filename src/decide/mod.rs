@@ -305,8 +305,10 @@ pub fn decide(world: &World, observed: &Observations, now_ms: i64) -> Decision {
         decision.wake_at_ms = wake_at_ms.map_or(decision.wake_at_ms, |at| decision.wake_at_ms.min(at));
         decision.campaigns.insert(key.clone(), campaign);
     }
+    let campaigns = plans::campaigns(world);
     for (key, input) in &world.plans {
-        decision.plans.insert(key.clone(), plans::decide(key, input, world, &decision.servers));
+        let campaigns = campaigns.get(key).copied().unwrap_or(0);
+        decision.plans.insert(key.clone(), plans::decide(key, input, campaigns, world, &decision.servers));
     }
     decision.routing = routing::routing(world, &decision.servers, &decision.campaigns, observed);
     decision

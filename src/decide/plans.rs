@@ -9,9 +9,19 @@ use crate::resources::{
     plan::{PlanServerStatus, PlanStatus},
 };
 
-/// Decides on one plan.
+/// How many campaigns name each plan.
 #[must_use]
-pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Key, ServerDecision>) -> PlanStatus {
+pub fn campaigns(world: &World) -> BTreeMap<Key, u32> {
+    let mut campaigns = BTreeMap::new();
+    for campaign in world.campaigns.values() {
+        *campaigns.entry(campaign.object.spec.plan_ref.key(campaign.object.namespace())).or_default() += 1;
+    }
+    campaigns
+}
+
+/// Decides on one plan, which so many campaigns name.
+#[must_use]
+pub fn decide(key: &Key, input: &PlanInput, campaigns: u32, world: &World, servers: &BTreeMap<Key, ServerDecision>) -> PlanStatus {
     let granted = grants::granted(&input.object.spec, &key.namespace, world);
     let rows: Vec<PlanServerStatus> = granted
         .iter()
@@ -70,14 +80,13 @@ pub fn decide(key: &Key, input: &PlanInput, world: &World, servers: &BTreeMap<Ke
         conditions.push(Condition::new(ConditionType::Ready, ConditionStatus::True, Reason::ServersActive, message));
     }
     tell_when_stale(&mut conditions, input.stale.as_deref());
-    let campaigns = world.campaigns.values().filter(|campaign| campaign.object.spec.plan_ref.key(campaign.object.namespace()) == *key);
     PlanStatus {
         observed_generation: input.object.generation(),
         active: format!("{active}/{}", rows.len()),
         servers_active: u32::try_from(active).unwrap_or(u32::MAX),
         servers_granted: u32::try_from(rows.len()).unwrap_or(u32::MAX),
         servers: rows,
-        campaigns: u32::try_from(campaigns.count()).unwrap_or(u32::MAX),
+        campaigns,
         conditions,
     }
 }
