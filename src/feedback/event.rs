@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::SuppressionReason;
 use crate::meta::Key;
 
 /// One thing that happened to a message or a recipient after the message was handed over.
@@ -54,6 +55,17 @@ impl EventKind {
             Self::HardBounce => "HardBounce",
             Self::Complaint => "Complaint",
             Self::Unsubscribed => "Unsubscribed",
+        }
+    }
+
+    /// Why its recipient is not mailed any more after such an event.
+    #[must_use]
+    pub const fn suppresses(self) -> Option<SuppressionReason> {
+        match self {
+            Self::HardBounce => Some(SuppressionReason::HardBounce),
+            Self::Complaint => Some(SuppressionReason::Complaint),
+            Self::Unsubscribed => Some(SuppressionReason::Unsubscribed),
+            Self::Delivered | Self::SoftBounce => None,
         }
     }
 

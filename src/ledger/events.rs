@@ -9,13 +9,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     error::{Fault, LedgerError},
-    mailed::Concerned,
+    mailed::{Concerned, person},
     rollouts, standing, suppressions,
     writer::Writer,
 };
 use crate::{
     audience::canonical,
-    feedback::{Complaints, Event, EventKind, Judged, MessageIdentity, MessageReference, Person, Suppression, SuppressionReason},
+    feedback::{Complaints, Event, EventKind, Judged, MessageIdentity, MessageReference, Person, Suppression},
     message::message_id,
     meta::bound::shortened,
     resources::fate::Fate,
@@ -130,7 +130,7 @@ impl Page<'_> {
             }
             MessageIdentity::MessageId { server, id } => self.of_message_id(event, &server.to_string(), id),
             MessageIdentity::VendorId { server, .. } | MessageIdentity::Recipient { server } => {
-                let (Some(person), true) = (person(event), suppresses(event.kind).is_some()) else { return self.unmatched() };
+                let (Some(person), true) = (person(event), event.kind.suppresses().is_some()) else { return self.unmatched() };
                 for namespace in self.concerned.get(&(server.clone(), person.clone())).into_iter().flatten() {
                     self.suppress(event, namespace, None, &person)?;
                 }
@@ -227,7 +227,7 @@ impl Page<'_> {
         if let (true, Some(server), Some(at_ms)) = (is_new, found.server, found.accepted_at_ms) {
             self.note_result(event.kind, server, &found.namespace, at_ms)?;
         }
-        if suppresses(event.kind).is_some() {
+        if event.kind.suppresses().is_some() {
             // Whoever leaves one list does not leave the others.
             let topic = if event.kind == EventKind::Unsubscribed { found.topic.clone() } else { None };
             self.suppress(event, &found.namespace, topic, &found.person)?;
@@ -280,7 +280,7 @@ impl Page<'_> {
     }
 
     fn suppress(&mut self, event: &Event, namespace: &Arc<str>, topic: Option<Arc<str>>, person: &str) -> Result<(), Fault> {
-        let Some(reason) = suppresses(event.kind) else { return Ok(()) };
+        let Some(reason) = event.kind.suppresses() else { return Ok(()) };
         let suppression = Suppression {
             namespace: namespace.clone(),
             person: Person::Address(person.to_owned()),
@@ -314,19 +314,4 @@ pub(super) fn complaints(connection: &Connection, since_ms: i64) -> Result<BTree
         Ok((row.get(0)?, Complaints { complained, accepted: row.get::<_, i64>(2)?.max(0).cast_unsigned() }))
     })?;
     Ok(found.collect::<Result<_, _>>()?)
-}
-
-/// The recipient of an event that names one.
-pub(super) fn person(event: &Event) -> Option<String> {
-    event.recipient.as_deref().filter(|address| address.contains('@')).map(|address| canonical(address).into_owned())
-}
-
-/// Why its recipient is not mailed any more after such an event.
-pub(super) const fn suppresses(kind: EventKind) -> Option<SuppressionReason> {
-    match kind {
-        EventKind::HardBounce => Some(SuppressionReason::HardBounce),
-        EventKind::Complaint => Some(SuppressionReason::Complaint),
-        EventKind::Unsubscribed => Some(SuppressionReason::Unsubscribed),
-        EventKind::Delivered | EventKind::SoftBounce => None,
-    }
 }

@@ -12,11 +12,7 @@ use std::{
 
 use rusqlite::{Connection, params};
 
-use super::{
-    LedgerError, LedgerReader,
-    error::Fault,
-    events::{person, suppresses},
-};
+use super::{LedgerError, LedgerReader, error::Fault};
 use crate::{
     audience::canonical,
     feedback::{Event, MessageIdentity},
@@ -32,10 +28,15 @@ const ROWS_AT_A_TIME: i64 = 4096;
 /// In which namespaces people are left out of whom an event without a message came, by server and person.
 pub(super) type Concerned = BTreeMap<(Key, String), BTreeSet<Arc<str>>>;
 
+/// The recipient of an event that names one.
+pub(super) fn person(event: &Event) -> Option<String> {
+    event.recipient.as_deref().filter(|address| address.contains('@')).map(|address| canonical(address).into_owned())
+}
+
 /// Whom the events that name no message are about, by the server that told it.
 fn sought(events: &[Event]) -> BTreeMap<Key, BTreeSet<String>> {
     let mut sought: BTreeMap<Key, BTreeSet<String>> = BTreeMap::new();
-    for event in events.iter().filter(|event| suppresses(event.kind).is_some()) {
+    for event in events.iter().filter(|event| event.kind.suppresses().is_some()) {
         if let (MessageIdentity::VendorId { server, .. } | MessageIdentity::Recipient { server }, Some(person)) =
             (&event.message, person(event))
         {
