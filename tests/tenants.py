@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from parts import fleet as fleets
-from parts.process import folder, free_port, own_memory_kib, peak_memory_kib, wait_until
+from parts.process import HEAP_OF_IMAGE, folder, free_port, own_memory_kib, peak_memory_kib, wait_until
 from parts.report import Cases, require
 from parts.scripted import Scripted
 
@@ -377,7 +377,7 @@ def many_campaigns(program, count: int = 2000, servers: int = 200) -> str:
 
     for first in range(0, count, 200):
         fleet.write(f"alpha-{first}.yaml", *(of("alpha", f"c{number}", {"csv": {"path": "people.csv"}}) for number in range(first, first + 200)))
-    process = fleet.start("-q", once=False)
+    process = fleet.start("-q", once=False, variables=HEAP_OF_IMAGE)
     peak = 0
 
     def after(seconds: float) -> None:

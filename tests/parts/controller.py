@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .cluster import ControlPlane, environment
 from .fleet import Ledger
-from .process import Process, wait_until
+from .process import HEAP_OF_IMAGE, Process, wait_until
 
 
 class Controller(Ledger):
@@ -26,8 +26,7 @@ class Controller(Ledger):
         words = [self.program, "run", "--kubernetes", "--kubeconfig", self.kubeconfig, "--state", self.state, "--quiet", *self.options, *options]
         output = self.folder / f"controller-{len(self.outputs) + 1}-{id(self):x}.out"
         self.outputs.append(output)
-        # The heap is configured as in the image.
-        self.process = Process(words, output, env=environment() | {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"} | self.variables)
+        self.process = Process(words, output, env=environment() | HEAP_OF_IMAGE | self.variables)
         if leads:
             self.wait_leads(30)
         return self

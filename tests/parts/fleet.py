@@ -152,11 +152,11 @@ class Fleet(Ledger):
         new.write_text(text)
         new.replace(self.config / name)
 
-    def start(self, *options: str, group: bool = False, once: bool = True) -> Process:
-        """`mailfleet run`, with `--once` unless told otherwise."""
+    def start(self, *options: str, group: bool = False, once: bool = True, variables: dict | None = None) -> Process:
+        """`mailfleet run`, with `--once` unless told otherwise; `variables` are added to the environment."""
         self.runs += 1
         words = [self.program, "run", self.config, "--state", self.state, *(["--once"] if once else []), *self.options, *options]
-        return Process(words, self.folder / f"run-{self.runs}.out", group=group)
+        return Process(words, self.folder / f"run-{self.runs}.out", group=group, env=os.environ | (variables or {}))
 
     def run_once(self, *options: str, seconds: float = 120) -> tuple[int, str]:
         """Its exit code and output once every campaign has ended."""

@@ -92,6 +92,10 @@ def _end_with_parent():
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+# The heap as the image has it: one for all threads, given back early. With glibc's defaults each thread may keep one of its own.
+HEAP_OF_IMAGE = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}
+
+
 class Process:
     """A child whose output goes to a file. It does not outlive the thread that started it."""
 
