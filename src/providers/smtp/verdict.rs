@@ -104,7 +104,8 @@ pub fn opening(reply: Reply<'_>, stage: Stage, step: &str, endpoint: &Endpoint) 
 /// MAIL without a login was refused for want of one, or of TLS; none for any other reply.
 #[must_use]
 pub fn without_login(reply: Reply<'_>, endpoint: &Endpoint) -> Option<Blocker> {
-    let is_wanted = |meaning: &Meaning| meaning.needs_person && matches!(meaning.reason, Reason::AuthenticationFailed | Reason::StartTlsRequired);
+    let is_wanted =
+        |meaning: &Meaning| meaning.needs_person && matches!(meaning.reason, Reason::AuthenticationFailed | Reason::StartTlsRequired);
     // 530 says it, whatever the words: Postfix puts some about the sender before those of its operator.
     let by_code = || (reply.code == 530).then(login);
     let meaning = of_server(reply, Stage::Mail).filter(|_| reply.is_permanent()).filter(is_wanted).or_else(by_code)?;
