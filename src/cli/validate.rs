@@ -141,7 +141,7 @@ fn is_same_place(one: &Finding, other: &Finding) -> bool {
 fn renamed(snapshot: &Snapshot, state_dir: &Path) -> Vec<Finding> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let (Ok(runtime), Ok(facts)) = (runtime, RecordedFacts::open(state_dir)) else { return Vec::new() };
-    let renamed = runtime.block_on(engine::renamed(snapshot, facts));
+    let renamed = runtime.block_on(engine::renamed(snapshot, facts, jiff::Timestamp::now().as_millisecond()));
     let finding = |(key, old): (Key, String)| {
         let place = snapshot.campaigns.get(&key)?.origin.file()?;
         let message = format!(

@@ -6,7 +6,7 @@ use super::hash;
 use crate::{
     decide::{InLedger, Recorded, pauses},
     feedback::{Complaints, FeedbackCounts, Judged},
-    ledger::{Facts, Generation, LedgerError, RunKey, RunRecord, ServerRecord, SpecHash, StandingOf},
+    ledger::{Facts, Generation, LedgerError, RunKey, RunRecord, SentAlike, ServerRecord, SpecHash, StandingOf},
     resources::{
         Campaign, CampaignSpec, Key, Kind, SendingServer, audience::Audience, campaign::FIRST_RUN, content::Content, resume::Handled,
         rollout::Reached,
@@ -97,7 +97,7 @@ impl<F: Facts> FactFinder<F> {
         self.record_generations(&snapshot.campaigns, now_ms, &mut facts).await;
         self.known.clone_from(&facts.generations);
         self.find_runs(&snapshot.campaigns, &mut facts).await;
-        self.find_renamed(snapshot, &mut facts).await;
+        self.find_renamed(snapshot, now_ms, &mut facts).await;
         self.record_edited(snapshot, &facts).await;
         let servers = snapshot.servers.iter().map(|(key, sourced)| (key, &*sourced.object));
         if let Err(error) = self.renew_servers(servers, now_ms).await {
@@ -208,7 +208,7 @@ impl<F: Facts> FactFinder<F> {
 
     /// Of runs that have not begun: whether they may be others under a new name. What they would send is recorded, to know them again
     /// should they be renamed later.
-    async fn find_renamed(&self, snapshot: &Snapshot, facts: &mut LedgerFacts) {
+    async fn find_renamed(&self, snapshot: &Snapshot, now_ms: i64, facts: &mut LedgerFacts) {
         let campaigns = &snapshot.campaigns;
         let is_here = |key: &Key| {
             campaigns.contains_key(key) || snapshot.broken.iter().any(|broken| broken.kind == Campaign::KIND && broken.key == *key)
@@ -224,7 +224,8 @@ impl<F: Facts> FactFinder<F> {
         }
         let asked = fresh.iter().map(|(key, message)| {
             let run = campaigns.get(*key).map_or(FIRST_RUN, |sourced| sourced.object.spec.run());
-            (RunKey::new(&*key.namespace, &*key.name, run), message.clone())
+            let since_ms = if message.kind == MESSAGES[0] { i64::MIN } else { now_ms - EDITED_WITHIN_MS };
+            SentAlike { run: RunKey::new(&*key.namespace, &*key.name, run), message: message.clone(), since_ms }
         });
         let found = async {
             let alike = self.ledger.alike(asked.collect()).await?;
@@ -281,30 +282,38 @@ impl<F: Facts> FactFinder<F> {
 }
 
 /// The campaigns that may be others, renamed, each with the old name; nothing is recorded.
-pub(crate) async fn renamed(snapshot: &Snapshot, ledger: impl Facts) -> Vec<(Key, String)> {
+pub(crate) async fn renamed(snapshot: &Snapshot, ledger: impl Facts, now_ms: i64) -> Vec<(Key, String)> {
     let (finder, mut facts) = (FactFinder::new(ledger), LedgerFacts::default());
     finder.find_runs(&snapshot.campaigns, &mut facts).await;
-    finder.find_renamed(snapshot, &mut facts).await;
+    finder.find_renamed(snapshot, now_ms, &mut facts).await;
     facts.runs.into_iter().filter_map(|(key, run)| Some((key, run.renamed_from?))).collect()
 }
 
-/// The kinds under which the ledger keeps the hashes of to whom a campaign is sent, with its subject and with its bodies.
-const MESSAGES: [&str; 2] = ["Subject", "Bodies"];
+/// The kinds under which the ledger keeps hashes of what a campaign sends and to whom: the whole, the audience with the subject, and the
+/// audience with the bodies.
+const MESSAGES: [&str; 3] = ["Message", "Subject", "Bodies"];
+/// A campaign that shares its audience and only a part of its message with one that is gone may be that one, renamed and edited at once,
+/// if it began within this time, milliseconds. A newsletter that comes out each day or week may have the same subject each time, or the
+/// same file for its bodies.
+const EDITED_WITHIN_MS: i64 = 20 * 3_600_000;
 
-/// What a campaign sends, and to whom, as the spec has it: the same under another name, plan or schedule, and one of the two also after
-/// an edit of the other. A new newsletter for the same people has both another subject and other bodies.
-fn messages_of(key: &Key, campaign: &Campaign) -> [SpecHash; 2] {
-    let CampaignSpec { subject, content, audience, .. } = &campaign.spec;
+/// What a campaign sends, and to whom, as the spec has it: the same under another name, plan or schedule.
+fn messages_of(key: &Key, campaign: &Campaign) -> [SpecHash; 3] {
+    let CampaignSpec { from, reply_to, subject, content, audience, .. } = &campaign.spec;
     let Audience { csv, json_lines, sql, inline, outcomes, .. } = audience;
     let Content { html, html_from, text, text_from, mjml, mjml_from, .. } = content;
     let (people, bodies) = ((csv, json_lines, sql, inline, outcomes), (html, html_from, text, text_from, mjml, mjml_from));
-    let sent = [serde_json::to_string(&(&people, subject)), serde_json::to_string(&(&people, bodies))];
-    let mut kinds = MESSAGES.into_iter();
-    sent.map(|sent| SpecHash {
-        kind: kinds.next().unwrap_or_default().to_owned(),
+    let of = |kind: &str, sent: serde_json::Result<String>| SpecHash {
+        kind: kind.to_owned(),
         key: key.clone(),
         spec_hash: hash(&sent.unwrap_or_default()),
-    })
+    };
+    let [whole, with_subject, with_bodies] = MESSAGES;
+    [
+        of(whole, serde_json::to_string(&(from, reply_to, subject, content, audience))),
+        of(with_subject, serde_json::to_string(&(&people, subject))),
+        of(with_bodies, serde_json::to_string(&(&people, bodies))),
+    ]
 }
 
 /// Objects whose spec can be hashed.
@@ -357,7 +366,7 @@ mod tests {
             self.0.runs(keys).await
         }
 
-        async fn alike(&self, asked: Vec<(RunKey, SpecHash)>) -> Result<Vec<Vec<String>>, LedgerError> {
+        async fn alike(&self, asked: Vec<SentAlike>) -> Result<Vec<Vec<String>>, LedgerError> {
             self.0.alike(asked).await
         }
 
@@ -435,27 +444,31 @@ mod tests {
             ..Snapshot::default()
         };
         let mut facts = FactFinder::new(ledger.clone());
-        assert!(renamed(&snapshot(&[("spring", "Hi", "first")]), reader()).await.is_empty(), "nothing was sent yet");
+        assert!(renamed(&snapshot(&[("spring", "Hi", "first")]), reader(), 1000).await.is_empty(), "nothing was sent yet");
         facts.of(&snapshot(&[("spring", "Hi", "first")]), 1000).await;
         // It was never begun: nobody was mailed under that name.
-        assert!(renamed(&snapshot(&[("summer", "Hi", "first")]), reader()).await.is_empty());
+        assert!(renamed(&snapshot(&[("summer", "Hi", "first")]), reader(), 1500).await.is_empty());
         ledger.begin_run(&RunKey::new("default", "spring", "first"), RunStart::default(), 2000).await.expect("a run");
-        let cases: [(Campaigns, bool); 8] = [
-            (&[("spring", "Hi", "first")], false),
-            (&[("summer", "Hi", "first")], true),
-            (&[("summer", "Hi", "first"), ("spring", "Hi", "first")], false),
-            (&[("summer", "Hi", "first"), ("spring", "Other", "first")], false),
+        let (soon, a_day_later) = (3000, 2000 + EDITED_WITHIN_MS + 1);
+        let cases: [(Campaigns, i64, bool); 10] = [
+            (&[("spring", "Hi", "first")], soon, false),
+            (&[("summer", "Hi", "first")], soon, true),
+            (&[("summer", "Hi", "first"), ("spring", "Hi", "first")], soon, false),
+            (&[("summer", "Hi", "first"), ("spring", "Other", "first")], soon, false),
             // It was edited after it had begun, and then renamed.
-            (&[("summer", "Hi", "first")], true),
-            (&[("summer", "Other", "first")], true),
+            (&[("summer", "Hi", "first")], soon, true),
+            (&[("summer", "Other", "first")], soon, true),
             // It was renamed and edited at once.
-            (&[("summer", "Another", "first")], true),
-            (&[("summer", "Hi", "again")], false),
+            (&[("summer", "Another", "first")], soon, true),
+            (&[("summer", "Hi", "again")], soon, false),
+            // The next newsletter has the same bodies, which are in a file. It is the old one only with the same subject too.
+            (&[("summer", "Next", "first")], a_day_later, false),
+            (&[("summer", "Other", "first")], a_day_later, true),
         ];
-        for (campaigns, is_renamed) in cases {
+        for (campaigns, now_ms, is_renamed) in cases {
             let wanted: Vec<_> = is_renamed.then(|| (Key::new("default", "summer"), "spring".to_owned())).into_iter().collect();
-            assert_eq!(renamed(&snapshot(campaigns), reader()).await, wanted, "{campaigns:?}");
-            let known = facts.of(&snapshot(campaigns), 3000).await.runs.into_iter();
+            assert_eq!(renamed(&snapshot(campaigns), reader(), now_ms).await, wanted, "{campaigns:?}");
+            let known = facts.of(&snapshot(campaigns), now_ms).await.runs.into_iter();
             let known: Vec<_> = known.filter_map(|(key, run)| Some((key, run.renamed_from?))).collect();
             assert_eq!(known, wanted, "{campaigns:?}, by the process that sends");
         }

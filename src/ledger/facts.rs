@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Generation, Ledger, LedgerError, LedgerErrorKind, LedgerReader, RunCounts, RunId, RunKey, RunRecord, ServerRecord, SpecHash,
+    Generation, Ledger, LedgerError, LedgerErrorKind, LedgerReader, RunCounts, RunId, RunKey, RunRecord, SentAlike, ServerRecord, SpecHash,
     StandingOf, generations,
 };
 use crate::feedback::Complaints;
@@ -29,11 +29,11 @@ pub trait Facts: Send + Sync {
     /// When the database cannot be read.
     fn runs(&self, keys: Vec<RunKey>) -> impl Future<Output = Result<Vec<Option<RunRecord>>, LedgerError>> + Send;
 
-    /// For each run, other campaigns of its namespace with a run of that name whose messages were recorded with the same hash.
+    /// The campaigns that sent alike, for each run that is asked for.
     ///
     /// # Errors
     /// When the database cannot be read.
-    fn alike(&self, asked: Vec<(RunKey, SpecHash)>) -> impl Future<Output = Result<Vec<Vec<String>>, LedgerError>> + Send;
+    fn alike(&self, asked: Vec<SentAlike>) -> impl Future<Output = Result<Vec<Vec<String>>, LedgerError>> + Send;
 
     /// What was reported as spam, and how much was accepted, of the runs of each namespace that are open or were closed since.
     ///
@@ -63,7 +63,7 @@ impl Facts for Ledger {
         self.find_runs(keys).await
     }
 
-    async fn alike(&self, asked: Vec<(RunKey, SpecHash)>) -> Result<Vec<Vec<String>>, LedgerError> {
+    async fn alike(&self, asked: Vec<SentAlike>) -> Result<Vec<Vec<String>>, LedgerError> {
         Self::alike(self, asked).await
     }
 
@@ -123,9 +123,9 @@ impl Facts for RecordedFacts {
             .await
     }
 
-    async fn alike(&self, asked: Vec<(RunKey, SpecHash)>) -> Result<Vec<Vec<String>>, LedgerError> {
+    async fn alike(&self, asked: Vec<SentAlike>) -> Result<Vec<Vec<String>>, LedgerError> {
         let absent = vec![Vec::new(); asked.len()];
-        let each = move |connection: &_| asked.iter().map(|(run, message)| generations::alike(connection, run, message)).collect();
+        let each = move |connection: &_| asked.iter().map(|asked| generations::alike(connection, asked)).collect();
         self.ask(absent, move |reader| reader.read(each)).await
     }
 

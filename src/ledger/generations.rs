@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    Generation, RunKey, SpecHash,
+    Generation, SentAlike, SpecHash,
     error::{Fault, LedgerError},
     writer::Writer,
 };
@@ -50,14 +50,17 @@ pub(super) fn predicted(connection: &Connection, specs: &[SpecHash], now_ms: i64
         .collect())
 }
 
-/// Other campaigns of the namespace with a run of the same name whose messages were recorded with the same hash.
-pub(super) fn alike(connection: &Connection, run: &RunKey, message: &SpecHash) -> Result<Vec<String>, Fault> {
+/// The campaigns that sent alike.
+pub(super) fn alike(connection: &Connection, asked: &SentAlike) -> Result<Vec<String>, Fault> {
+    // By the hash alone: a campaign of a kind and namespace with thousands would be looked for among all of them.
     let mut statement = connection.prepare_cached(
-        "SELECT o.name FROM objects o JOIN runs r ON r.namespace = o.namespace AND r.campaign = o.name
-         WHERE o.kind = ?1 AND o.namespace = ?2 AND o.spec_hash = ?3 AND r.run = ?4 AND o.name <> ?5 ORDER BY o.name",
+        "SELECT o.name FROM objects o INDEXED BY objects_by_hash JOIN runs r ON r.namespace = o.namespace AND r.campaign = o.name
+         WHERE o.spec_hash = ?1 AND o.kind = ?2 AND o.namespace = ?3 AND r.run = ?4 AND o.name <> ?5 AND r.started_at_ms >= ?6
+         ORDER BY o.name",
     )?;
+    let SentAlike { run, message, since_ms } = asked;
     let hash = message.spec_hash.cast_signed();
-    let names = statement.query_map(params![message.kind, run.namespace, hash, run.run, run.campaign], |row| row.get(0))?;
+    let names = statement.query_map(params![hash, message.kind, run.namespace, run.run, run.campaign, since_ms], |row| row.get(0))?;
     Ok(names.collect::<Result<_, _>>()?)
 }
 

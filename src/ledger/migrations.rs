@@ -115,8 +115,9 @@ pub(super) const STEPS: [&str; 6] = [
     ) WITHOUT ROWID;
     UPDATE meta SET value = 0 WHERE key = 'fates';",
     // What came of a server's messages, and the pauses that follow; how far the rollouts of runs have come; rows of
-    // people whom a campaign excludes.
-    "ALTER TABLE servers ADD COLUMN resume_handled TEXT;
+    // people whom a campaign excludes; which campaigns send the same is looked up.
+    "CREATE INDEX objects_by_hash ON objects (spec_hash);
+    ALTER TABLE servers ADD COLUMN resume_handled TEXT;
     CREATE TABLE results (
         server_id INTEGER NOT NULL,
         from_ms INTEGER NOT NULL,

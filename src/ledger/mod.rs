@@ -60,8 +60,8 @@ use recipient_index::Builders;
 pub use recipient_index::RecipientIndex;
 pub use records::{
     AudienceRead, BadRow, Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, DueMessage, Generation, Guard, HeldMessage,
-    KnownGuard, Lookup, OutcomeRecord, Resumption, RolloutChange, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts, ServerDay,
-    ServerId, SpecHash, UnresolvedClaim, Usage, UsageMove, domain_key,
+    KnownGuard, Lookup, OutcomeRecord, Resumption, RolloutChange, RunCounts, RunId, RunKey, RunRecord, RunStart, SentAlike, ServerCounts,
+    ServerDay, ServerId, SpecHash, UnresolvedClaim, Usage, UsageMove, domain_key,
 };
 pub use schema::{has_ledger, is_in_use};
 pub use standing::{ServerRecord, StandingOf};
@@ -196,12 +196,12 @@ impl Ledger {
         self.call(move |writer| writer.book.read(|connection| keys.iter().map(|key| runs::find_run(connection, key)).collect())).await
     }
 
-    /// For each run, other campaigns of its namespace with a run of that name whose messages were recorded with the same hash.
+    /// The campaigns that sent alike, for each run that is asked for.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn alike(&self, asked: Vec<(RunKey, SpecHash)>) -> Result<Vec<Vec<String>>, LedgerError> {
-        let each = move |connection: &_| asked.iter().map(|(run, message)| generations::alike(connection, run, message)).collect();
+    pub async fn alike(&self, asked: Vec<SentAlike>) -> Result<Vec<Vec<String>>, LedgerError> {
+        let each = move |connection: &_| asked.iter().map(|asked| generations::alike(connection, asked)).collect();
         self.call(move |writer| writer.book.read(each)).await
     }
 

@@ -505,12 +505,23 @@ pub struct BadRow {
 /// The spec of an object as its source read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecHash {
-    /// `SendingServer`, `Plan` or `Campaign`.
+    /// `SendingServer`, `Plan` or `Campaign`; another name for a hash of a part of one.
     pub kind: String,
     /// Its namespace and name.
     pub key: Key,
     /// A hash of the parsed spec, the same in every process and version.
     pub spec_hash: u64,
+}
+
+/// The question which other campaigns of the namespace, with a run of the same name, sent what was recorded with the same hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentAlike {
+    /// The run of the campaign that asks.
+    pub run: RunKey,
+    /// What it sends.
+    pub message: SpecHash,
+    /// When the others' runs began at the earliest, milliseconds.
+    pub since_ms: i64,
 }
 
 /// The generation of an object from a source that does not count generations.

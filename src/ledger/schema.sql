@@ -19,6 +19,9 @@ CREATE TABLE objects (
     PRIMARY KEY (kind, namespace, name)
 ) WITHOUT ROWID;
 
+-- Which campaigns send the same to the same people: one of them may be another under a new name.
+CREATE INDEX objects_by_hash ON objects (spec_hash);
+
 -- name is namespace/name of a SendingServer. resume_handled: requests to resume it that were carried out: one a line, the newest first.
 CREATE TABLE servers (
     id INTEGER PRIMARY KEY,
