@@ -1,6 +1,6 @@
 //! Signatures of messages (DKIM, RFC 6376 and RFC 8463): `relaxed/relaxed`, the whole body, `rsa-sha256` and `ed25519-sha256`.
 //!
-//! [`key`] reads private keys, [`canonical`] is what is hashed, [`cover`] which header fields a signature covers, and [`signer`] writes
+//! `key` reads private keys, `canonical` is what is hashed, `cover` which header fields a signature covers, and `signer` writes
 //! the field. The time of a signature is an argument. Pure.
 
 pub(crate) mod canonical;

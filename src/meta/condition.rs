@@ -391,7 +391,7 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// A condition whose time is filled in by [`merge`]. Its message is cut at [`MESSAGE_MAX`].
+    /// A condition whose time is filled in by `merge`. Its message is cut at `MESSAGE_MAX`.
     #[must_use]
     pub fn new(kind: ConditionType, status: ConditionStatus, reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
         let message = bounded(message.into(), MESSAGE_MAX);

@@ -1,6 +1,6 @@
 //! Where objects come from and where status goes.
 //!
-//! Two sources give the same [`Snapshot`]: [`files`], folders of YAML and JSON, and [`cluster`], an API server. A broken object
+//! Two sources give the same [`Snapshot`]: `files`, folders of YAML and JSON, and `cluster`, an API server. A broken object
 //! stops nothing else and keeps its last good version. [`StatusSink`] is the one way back; only this room writes status.
 //!
 //! Files, in the order of the data:
