@@ -235,7 +235,7 @@ def validate_is_strict_on_demand(program) -> str:
     text = (fleet.config / "all.yaml").read_text()
     (fleet.config / "all.yaml").write_text(text.replace('"winter"', '"winter2"'))
     _, output, _ = run(program, "validate", ".", cwd=fleet.config)
-    require(b"of campaign winter, which is not here any more" in output, f"a renamed campaign: {output!r}")
+    require(b"of campaign winter, which is no longer here" in output, f"a renamed campaign: {output!r}")
     return "a plan that is not there, and a renamed campaign"
 
 

@@ -402,7 +402,9 @@ def many_campaigns(program, count: int = 2000, servers: int = 200) -> str:
     finally:
         process.kill()
     words = f"{peak >> 10} MiB beside the program; the other customer's campaign after {took:.1f} s"
-    require(0 < peak < 150 << 10, f"it takes memory: {words}")
+    # A debug build holds more, above all on its stacks, and the more the slower the machine.
+    most = 150 if fleets.is_release(program) else 200
+    require(0 < peak < most << 10, f"it takes memory: {words}")
     return words
 
 

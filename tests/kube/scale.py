@@ -146,7 +146,7 @@ def many_objects(place: Clusters) -> str:
         hold(f"writes an object at {cost.servers}", cost.writes, WRITES_MAX)
         hold(f"idle writes at {cost.servers}", cost.idle_writes, 0)
     # A debug build is several times slower and larger.
-    if is_release := "release" in place.program.parts or place.program.name.endswith("-release"):
+    if is_release := fleets.is_release(place.program):
         hold("seconds to settle", small.settled_seconds, SETTLED_SECONDS)
         hold("MiB of its own memory", small.own_mib, OWN_MIB)
         hold("ms of CPU an object", small.cpu_ms, CPU_MS)

@@ -15,6 +15,11 @@ from .process import Process, wait_until
 os.environ.setdefault("MAILFLEET_RESOLVER", "127.0.0.1:9")
 
 
+def is_release(program: Path) -> bool:
+    """Whether it is a release build, by its path: bounds of time and memory hold for one alone."""
+    return "release" in program.parts or program.name.endswith("-release")
+
+
 def binary() -> Path:
     """MAILFLEET_BINARY, or the newest of the two builds."""
     if path := os.environ.get("MAILFLEET_BINARY"):
