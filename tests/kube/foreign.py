@@ -22,7 +22,7 @@ FINALIZER = "mailfleet.dev/sending"
 OF_THE_SERVER = ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "deletionTimestamp")
 GONE_SECONDS = 5.0
 # After meeting a finalizer the namespace controller retries only some seconds later.
-NAMESPACE_SECONDS = 20.0
+NAMESPACE_SECONDS = 60.0
 RIGHTED_SECONDS = 5.0
 
 
@@ -322,7 +322,7 @@ def large_objects(place: Clusters) -> str:
         require(len(told) <= 2, f"{len(told)} lines: {told[:3]}")
         gone(api, "Campaign", namespace, "full", GONE_SECONDS)
         # Others' statuses are written meanwhile and afterwards.
-        api.apply(*within(namespace, fleets.campaign("small", "pro", people(2))))
+        api.apply(*within(namespace, fleets.campaign("small", "pro", people(2), subject="It is not the one that is gone")))
         wait_state(api, "Campaign", namespace, "small", "Completed", 30)
     return f"300 KB server-side, 2 MB refused; {len(told)} lines about a status without room"
 
