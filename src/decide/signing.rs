@@ -97,26 +97,20 @@ mod tests {
         let mut known = IdentityObservation::default();
         known.renew(&Arc::new(subject.clone()));
         for found in looks {
-            let mut answers = Answers::default();
-            let checks = loop {
-                let checks = judge(subject, &mut answers);
-                let open = answers.take_open();
-                if open.is_empty() {
-                    break checks;
-                }
-                for question in open {
+            let checks = Answers::settle(
+                |answers| judge(subject, answers),
+                |question| {
                     let of_key = subject.keys.iter().find(|key| key.record() == question.name);
                     let state = of_key.and_then(|key| found.iter().find(|(name, _)| *name == format!("{}@{}", key.selector, key.domain)));
-                    let answer = match (of_key, state) {
+                    match (of_key, state) {
                         (Some(key), Some((_, Some(true)))) if question.kind == RecordType::Txt => {
                             Answer::Found(vec![Data::Text(crate::dns::dkim::record(key.public.as_ref().expect("a key")))])
                         }
                         (_, Some((_, None))) => Answer::Failed("no answer".to_owned()),
                         _ => Answer::Missing,
-                    };
-                    answers.note(question, answer);
-                }
-            };
+                    }
+                },
+            );
             known.note(&checks, Duration::from_secs(60), &Key::new("default", "relay"), 7, 1000);
         }
         known

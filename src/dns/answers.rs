@@ -132,6 +132,23 @@ impl Answers {
         std::mem::take(&mut self.open).into_iter().collect()
     }
 
+    /// Judges until no question is open, as the resolver does.
+    #[cfg(test)]
+    pub(crate) fn settle<T>(mut judge: impl FnMut(&mut Self) -> T, answer: impl Fn(&Question) -> Answer) -> T {
+        let mut answers = Self::default();
+        loop {
+            let judged = judge(&mut answers);
+            let open = answers.take_open();
+            if open.is_empty() {
+                return judged;
+            }
+            for question in open {
+                let answer = answer(&question);
+                answers.note(question, answer);
+            }
+        }
+    }
+
     /// Notes an answer.
     pub fn note(&mut self, question: Question, answer: Answer) {
         let answer = match answer {

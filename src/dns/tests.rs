@@ -41,19 +41,8 @@ impl World {
     }
 
     /// Judges until no question is open, as the resolver does.
-    pub fn settle<T>(&self, mut judge: impl FnMut(&mut Answers) -> T) -> T {
-        let mut answers = Answers::default();
-        loop {
-            let judged = judge(&mut answers);
-            let open = answers.take_open();
-            if open.is_empty() {
-                return judged;
-            }
-            for question in open {
-                let answer = self.answer(&question);
-                answers.note(question, answer);
-            }
-        }
+    pub fn settle<T>(&self, judge: impl FnMut(&mut Answers) -> T) -> T {
+        Answers::settle(judge, |question| self.answer(question))
     }
 }
 

@@ -45,16 +45,11 @@ fn key() -> DkimKey {
 fn observed(subject: &Subject, records: &[(&str, &str)]) -> IdentityObservation {
     let mut known = IdentityObservation::default();
     known.renew(&Arc::new(subject.clone()));
-    let mut answers = Answers::default();
-    let checks = loop {
-        let checks = judge(subject, &mut answers);
-        let open = answers.take_open();
-        if open.is_empty() {
-            break checks;
-        }
-        for question in open {
+    let checks = Answers::settle(
+        |answers| judge(subject, answers),
+        |question| {
             let found = records.iter().find(|(name, _)| *name == question.name).map(|(_, value)| *value);
-            let answer = match (found, question.kind) {
+            match (found, question.kind) {
                 (Some("FAIL"), _) => Answer::Failed("no answer".to_owned()),
                 (Some("KEY"), RecordType::Txt) => {
                     Answer::Found(vec![Data::Text(crate::dns::dkim::record(key().public.as_ref().expect("a key")))])
@@ -65,10 +60,9 @@ fn observed(subject: &Subject, records: &[(&str, &str)]) -> IdentityObservation 
                     address.parse().map_or(Answer::Missing, |address| Answer::Found(vec![Data::Address(address)]))
                 }
                 _ => Answer::Missing,
-            };
-            answers.note(question, answer);
-        }
-    };
+            }
+        },
+    );
     known.note(&checks, Duration::from_secs(60), &Key::new("default", "relay"), 7, 1000);
     known
 }
