@@ -8,8 +8,7 @@ use crate::{
     feedback::{Complaints, FeedbackCounts, Judged},
     ledger::{Facts, Generation, LedgerError, RunKey, RunRecord, SentAlike, ServerRecord, SpecHash, StandingOf},
     resources::{
-        Campaign, CampaignSpec, Key, Kind, SendingServer, audience::Audience, campaign::FIRST_RUN, content::Content, resume::Handled,
-        rollout::Reached,
+        Campaign, CampaignSpec, Key, Kind, SendingServer, audience::Audience, content::Content, resume::Handled, rollout::Reached,
     },
     source::{Snapshot, Sourced},
 };
@@ -66,12 +65,32 @@ pub struct LedgerFacts {
 pub(super) struct FactFinder<F> {
     ledger: F,
     known: BTreeMap<(&'static str, Key), Generation>,
-    /// The campaigns that have begun, as it is recorded what they send.
-    messages: BTreeMap<Key, Arc<Campaign>>,
+    /// What campaigns send, as they were read last.
+    messages: BTreeMap<Key, Sent>,
     /// What was known of servers when that could be read last; `None` if it never could.
     known_servers: Option<BTreeMap<Key, ServerRecord>>,
     /// When complaints were last asked for, milliseconds, and the answer.
     complaints: Option<(i64, Arc<BTreeMap<String, Complaints>>)>,
+}
+
+/// What a campaign sends.
+struct Sent {
+    /// The campaign, as it was read.
+    object: Arc<Campaign>,
+    /// The hash of each of [`MESSAGES`].
+    hashes: [u64; MESSAGES.len()],
+    /// Whether the ledger has them.
+    is_recorded: bool,
+}
+
+impl Sent {
+    /// The hashes as the ledger keeps them, each with the time within which another campaign with the same is asked about.
+    fn messages(&self, key: &Key) -> impl Iterator<Item = (SpecHash, i64)> {
+        MESSAGES.iter().zip(self.hashes).map(|((kind, within_ms), spec_hash)| {
+            let message = SpecHash { kind: (*kind).to_owned(), key: key.clone(), spec_hash };
+            (message, *within_ms)
+        })
+    }
 }
 
 /// How far back complaints are counted, milliseconds.
@@ -98,7 +117,7 @@ impl<F: Facts> FactFinder<F> {
         self.known.clone_from(&facts.generations);
         self.find_runs(&snapshot.campaigns, &mut facts).await;
         self.find_renamed(snapshot, now_ms, &mut facts).await;
-        self.record_edited(snapshot, &facts).await;
+        self.record_edited(&facts).await;
         let servers = snapshot.servers.iter().map(|(key, sourced)| (key, &*sourced.object));
         if let Err(error) = self.renew_servers(servers, now_ms).await {
             tracing::warn!(%error, "pauses of servers could not be read from the ledger");
@@ -208,35 +227,37 @@ impl<F: Facts> FactFinder<F> {
 
     /// Of runs that have not begun: whether they may be others under a new name. What they would send is recorded, to know them again
     /// should they be renamed later.
-    async fn find_renamed(&self, snapshot: &Snapshot, now_ms: i64, facts: &mut LedgerFacts) {
+    async fn find_renamed(&mut self, snapshot: &Snapshot, now_ms: i64, facts: &mut LedgerFacts) {
         let campaigns = &snapshot.campaigns;
+        self.note_messages(campaigns);
         let is_here = |key: &Key| {
             campaigns.contains_key(key) || snapshot.broken.iter().any(|broken| broken.kind == Campaign::KIND && broken.key == *key)
         };
-        let is_absent = |key: &Key| facts.runs.get(key).is_some_and(|run| run.in_ledger == InLedger::Absent);
-        let fresh: Vec<(&Key, SpecHash)> = campaigns
+        let asked: Vec<SentAlike> = self
+            .messages
             .iter()
-            .filter(|(key, _)| is_absent(key))
-            .flat_map(|(key, sourced)| messages_of(key, &sourced.object).map(|message| (key, message)))
+            .filter(|(key, _)| is_absent(facts, key))
+            .flat_map(|(key, sent)| {
+                let run = RunKey::new(&*key.namespace, &*key.name, sent.object.spec.run());
+                sent.messages(key).map(move |(message, within_ms)| {
+                    let since_ms = now_ms.saturating_sub(within_ms);
+                    SentAlike { run: run.clone(), message, since_ms }
+                })
+            })
             .collect();
-        if fresh.is_empty() {
+        if asked.is_empty() {
             return;
         }
-        let asked = fresh.iter().map(|(key, message)| {
-            let run = campaigns.get(*key).map_or(FIRST_RUN, |sourced| sourced.object.spec.run());
-            let since_ms = if message.kind == MESSAGES[0] { i64::MIN } else { now_ms - EDITED_WITHIN_MS };
-            SentAlike { run: RunKey::new(&*key.namespace, &*key.name, run), message: message.clone(), since_ms }
-        });
-        let found = async {
-            let alike = self.ledger.alike(asked.collect()).await?;
-            self.ledger.generations(fresh.iter().map(|(_, message)| message.clone()).collect(), 0).await?;
-            Ok(alike)
+        let keys: Vec<Key> = asked.iter().map(|asked| asked.message.key.clone()).collect();
+        let found = match self.ledger.alike(asked).await {
+            Ok(alike) => self.record_messages(|key| is_absent(facts, key)).await.map(|()| alike),
+            Err(error) => Err(error),
         };
-        match found.await {
+        match found {
             Ok(alike) => {
-                for ((key, _), names) in fresh.into_iter().zip(alike) {
+                for (key, names) in keys.into_iter().zip(alike) {
                     let gone = names.into_iter().find(|name| !is_here(&Key::new(&*key.namespace, name.as_str())));
-                    if let Some(run) = facts.runs.get_mut(key) {
+                    if let Some(run) = facts.runs.get_mut(&key) {
                         run.renamed_from = run.renamed_from.take().or(gone);
                     }
                 }
@@ -244,27 +265,40 @@ impl<F: Facts> FactFinder<F> {
             Err(error) => {
                 tracing::warn!(%error, "renamed campaigns could not be looked for in the ledger");
                 facts.problem = Some(error);
-                fresh.into_iter().for_each(|(key, _)| {
-                    facts.runs.insert(key.clone(), RunFacts::default());
-                });
+                facts.runs.extend(keys.into_iter().map(|key| (key, RunFacts::default())));
             }
         }
     }
 
-    /// Records what campaigns send whose run has begun, where that was edited: they are known again by what they say now.
-    async fn record_edited(&mut self, snapshot: &Snapshot, facts: &LedgerFacts) {
-        let has_begun = |key: &Key| facts.runs.get(key).is_some_and(|run| run.in_ledger != InLedger::Absent);
-        self.messages.retain(|key, _| snapshot.campaigns.contains_key(key));
-        let is_known = |key: &Key, object: &Arc<Campaign>| self.messages.get(key).is_some_and(|known| Arc::ptr_eq(known, object));
-        let edited = snapshot.campaigns.iter().filter(|(key, sourced)| has_begun(key) && !is_known(key, &sourced.object));
-        let edited: Vec<(Key, Arc<Campaign>)> = edited.map(|(key, sourced)| (key.clone(), sourced.object.clone())).collect();
-        if edited.is_empty() {
-            return;
+    /// Keeps what campaigns send; it is hashed again only for those that were read anew.
+    fn note_messages(&mut self, campaigns: &BTreeMap<Key, Sourced<Campaign>>) {
+        self.messages.retain(|key, sent| campaigns.get(key).is_some_and(|sourced| Arc::ptr_eq(&sourced.object, &sent.object)));
+        for (key, sourced) in campaigns {
+            self.messages.entry(key.clone()).or_insert_with(|| {
+                let object = sourced.object.clone();
+                Sent { hashes: hashes_of(&object), object, is_recorded: false }
+            });
         }
-        let messages = edited.iter().flat_map(|(key, object)| messages_of(key, object)).collect();
-        match self.ledger.generations(messages, 0).await {
-            Ok(_) => self.messages.extend(edited),
-            Err(error) => tracing::warn!(%error, "edited campaigns could not be recorded in the ledger"),
+    }
+
+    /// Records what campaigns send, where that is new.
+    async fn record_messages(&mut self, is_meant: impl Fn(&Key) -> bool) -> Result<(), LedgerError> {
+        let is_new = |key: &Key, sent: &Sent| !sent.is_recorded && is_meant(key);
+        let new = self.messages.iter().filter(|(key, sent)| is_new(key, sent));
+        let messages: Vec<SpecHash> = new.flat_map(|(key, sent)| sent.messages(key).map(|(message, _)| message)).collect();
+        if messages.is_empty() {
+            return Ok(());
+        }
+        self.ledger.generations(messages, 0).await?;
+        self.messages.iter_mut().filter(|(key, _)| is_meant(key)).for_each(|(_, sent)| sent.is_recorded = true);
+        Ok(())
+    }
+
+    /// Records what campaigns send whose run has begun, where that was edited: they are known again by what they say now.
+    async fn record_edited(&mut self, facts: &LedgerFacts) {
+        let has_begun = |key: &Key| facts.runs.get(key).is_some_and(|run| run.in_ledger != InLedger::Absent);
+        if let Err(error) = self.record_messages(has_begun).await {
+            tracing::warn!(%error, "edited campaigns could not be recorded in the ledger");
         }
     }
 
@@ -283,37 +317,37 @@ impl<F: Facts> FactFinder<F> {
 
 /// The campaigns that may be others, renamed, each with the old name; nothing is recorded.
 pub(crate) async fn renamed(snapshot: &Snapshot, ledger: impl Facts, now_ms: i64) -> Vec<(Key, String)> {
-    let (finder, mut facts) = (FactFinder::new(ledger), LedgerFacts::default());
+    let (mut finder, mut facts) = (FactFinder::new(ledger), LedgerFacts::default());
     finder.find_runs(&snapshot.campaigns, &mut facts).await;
     finder.find_renamed(snapshot, now_ms, &mut facts).await;
     facts.runs.into_iter().filter_map(|(key, run)| Some((key, run.renamed_from?))).collect()
 }
 
-/// The kinds under which the ledger keeps hashes of what a campaign sends and to whom: the whole, the audience with the subject, and the
-/// audience with the bodies.
-const MESSAGES: [&str; 3] = ["Message", "Subject", "Bodies"];
+/// Whether the run of a campaign is known not to have begun.
+fn is_absent(facts: &LedgerFacts, key: &Key) -> bool {
+    facts.runs.get(key).is_some_and(|run| run.in_ledger == InLedger::Absent)
+}
+
 /// A campaign that shares its audience and only a part of its message with one that is gone may be that one, renamed and edited at once,
 /// if it began within this time, milliseconds. A newsletter that comes out each day or week may have the same subject each time, or the
 /// same file for its bodies.
 const EDITED_WITHIN_MS: i64 = 20 * 3_600_000;
+/// The kinds under which the ledger keeps hashes of what a campaign sends and to whom: the whole, the audience with the subject, and the
+/// audience with the bodies; each with the time within which another campaign with the same hash is asked about, milliseconds.
+const MESSAGES: [(&str, i64); 3] = [("Message", i64::MAX), ("Subject", EDITED_WITHIN_MS), ("Bodies", EDITED_WITHIN_MS)];
 
 /// What a campaign sends, and to whom, as the spec has it: the same under another name, plan or schedule.
-fn messages_of(key: &Key, campaign: &Campaign) -> [SpecHash; 3] {
+fn hashes_of(campaign: &Campaign) -> [u64; MESSAGES.len()] {
     let CampaignSpec { from, reply_to, subject, content, audience, .. } = &campaign.spec;
     let Audience { csv, json_lines, sql, inline, outcomes, .. } = audience;
     let Content { html, html_from, text, text_from, mjml, mjml_from, .. } = content;
     let (people, bodies) = ((csv, json_lines, sql, inline, outcomes), (html, html_from, text, text_from, mjml, mjml_from));
-    let of = |kind: &str, sent: serde_json::Result<String>| SpecHash {
-        kind: kind.to_owned(),
-        key: key.clone(),
-        spec_hash: hash(&sent.unwrap_or_default()),
-    };
-    let [whole, with_subject, with_bodies] = MESSAGES;
     [
-        of(whole, serde_json::to_string(&(from, reply_to, subject, content, audience))),
-        of(with_subject, serde_json::to_string(&(&people, subject))),
-        of(with_bodies, serde_json::to_string(&(&people, bodies))),
+        serde_json::to_string(&(from, reply_to, subject, content, audience)),
+        serde_json::to_string(&(&people, subject)),
+        serde_json::to_string(&(&people, bodies)),
     ]
+    .map(|sent| hash(&sent.unwrap_or_default()))
 }
 
 /// Objects whose spec can be hashed.
