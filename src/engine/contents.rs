@@ -61,6 +61,8 @@ enum State {
     NoRoom,
     /// It cannot be sent.
     Failed(Blocker),
+    /// It cannot be looked up, which [`Contents::blocked`] explains.
+    Blocked,
 }
 
 /// Whether it is being prepared.
@@ -224,10 +226,21 @@ impl Contents {
                 self.want(resolver, stamp, Rank { is_new: !is_begun, created_ms, name });
             }
             Err(blocker) => {
-                self.forget(&key);
+                self.block(&key);
                 self.blocked.insert(key, blocker);
             }
         }
+    }
+
+    /// Notes that the content of a campaign cannot be looked up. What it last sent stays known, without its template: messages of it may
+    /// be in flight.
+    fn block(&mut self, key: &Key) {
+        self.hold(key, 0);
+        self.queue.remove(key);
+        let Some(slot) = self.slots.get_mut(key).filter(|slot| slot.state != State::Blocked) else { return };
+        (slot.state, slot.pending) = (State::Blocked, Pending::No);
+        slot.made.iter_mut().for_each(|made| made.template = None);
+        self.version += 1;
     }
 
     /// Ensures that the current content of a campaign is prepared.
@@ -243,7 +256,11 @@ impl Contents {
         };
         let is_same = slot.stamp.is_same(&stamp);
         // What failed in a file system may succeed now.
-        let tries_again = matches!(&slot.state, State::Failed(problem) if problem.reason != Reason::InvalidContent);
+        let tries_again = match &slot.state {
+            State::Failed(problem) => problem.reason != Reason::InvalidContent,
+            State::Blocked => true,
+            State::New | State::Ready | State::NoRoom => false,
+        };
         // Whether an edited campaign sends is not known before the next decision.
         slot.sends &= slot.stamp.generation == stamp.generation;
         (slot.resolver, slot.stamp, slot.rank) = (resolver, stamp, rank);
@@ -307,7 +324,8 @@ impl Contents {
         let Prepared { generation, work, content_hash, people, template } = match result {
             Ok(prepared) => prepared,
             Err(blocker) => {
-                (slot.made, slot.state) = (None, State::Failed(blocker));
+                slot.state = State::Failed(blocker);
+                slot.made.iter_mut().for_each(|made| made.template = None);
                 return;
             }
         };
@@ -319,7 +337,8 @@ impl Contents {
                 in_words(cost),
                 NAMESPACE_MAX >> 20
             );
-            (slot.made, slot.state) = (None, State::Failed(Blocker::lasting(Reason::InvalidContent, message)));
+            slot.state = State::Failed(Blocker::lasting(Reason::InvalidContent, message));
+            slot.made.iter_mut().for_each(|made| made.template = None);
             return;
         }
         slot.made = Some(Made { generation, work, content_hash, people, template: None });
@@ -346,7 +365,7 @@ impl Contents {
                     slot.sends && slot.state == State::Ready && slot.made.as_ref().is_some_and(|made| made.template.is_none())
                 }
                 State::NoRoom => true,
-                State::Failed(_) => false,
+                State::Failed(_) | State::Blocked => false,
             };
             if lacks {
                 changed.push(key.clone());
@@ -404,8 +423,8 @@ impl Contents {
         slot.held = bytes;
     }
 
-    /// Forgets a campaign whose content is incomplete.
-    pub fn forget(&mut self, key: &Key) {
+    /// Forgets a campaign that is gone.
+    fn forget(&mut self, key: &Key) {
         self.hold(key, 0);
         self.queue.remove(key);
         self.version += u64::from(self.slots.remove(key).is_some());

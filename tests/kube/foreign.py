@@ -85,6 +85,35 @@ def finalizers_of_exports(place: Clusters) -> str:
     return f"{len(ways)} ways to apply it, gone after {slowest:.1f} s at most, the namespace after {whole:.1f} s"
 
 
+def deletions_without_content(place: Clusters) -> str:
+    """A campaign is deleted with what it sends from, as with its namespace, in any order: what is in flight gets its outcome, and nothing holds the campaign."""
+    api, namespace = place.plane.api, place.namespace("partly")
+    status = lambda: api.status("Campaign", namespace, "spring") or {}  # noqa: E731
+    delete_people = lambda: place.plane.kubectl("-n", namespace, "delete", "configmap", "people")  # noqa: E731
+    with place.sink("--delay", "100ms") as sink, place.controller(namespace).start() as controller:
+        objects = long_campaign(namespace, 4_000, sink.port)
+        api.apply(*objects)
+        wait_accepted(50, sink)
+        delete_people()
+        api.wait_condition("Campaign", namespace, "spring", "Ready", seconds=20, reason="ConfigMapNotFound")
+        told = lambda: (status()["recipients"]["accepted"], status()["recipients"].get("sending", 0))  # noqa: E731
+        wait_until(lambda: told() == (accepted(sink), 0), 20, "a status that says what was sent")
+        without = gone(api, "Campaign", namespace, "spring", GONE_SECONDS)
+        # The same while no controller runs, after one that was killed with messages in flight.
+        before = accepted(sink)
+        api.apply(*objects)
+        wait_accepted(before + 50, sink)
+        controller.kill()
+        path = f"/apis/mailfleet.dev/v1alpha1/namespaces/{namespace}/campaigns/spring/status"
+        api.request("PATCH", path, {"status": {"recipients": {"sending": 2}}}, "application/merge-patch+json")
+        delete_people()
+        api.delete("Campaign", namespace, "spring")
+        require(api.get("Campaign", namespace, "spring"), "nobody held the campaign")
+        controller.start()
+        wait_until(lambda: api.get("Campaign", namespace, "spring") is None, 20, "the deletion of a campaign that was deleted meanwhile")
+    return f"gone {without:.1f} s after its deletion without its audience, and at the next start after kill -9"
+
+
 def restored_statuses(place: Clusters) -> str:
     """A status that another manager owns (a restore, an earlier merge of ours): corrected completely, and no condition stays forever."""
     api, namespace = place.plane.api, place.namespace("restored")
@@ -426,4 +455,4 @@ def overlapping_namespaces(place: Clusters) -> str:
     return "the second says so and does nothing; who shares no namespace begins; with a Role it sees its own namespaces"
 
 
-CASES = (finalizers_of_exports, restored_statuses, invalid_statuses, statuses_overwritten_repeatedly, proxies, missing_crds_and_rights, long_texts, large_objects, two_installations, overlapping_namespaces)
+CASES = (finalizers_of_exports, deletions_without_content, restored_statuses, invalid_statuses, statuses_overwritten_repeatedly, proxies, missing_crds_and_rights, long_texts, large_objects, two_installations, overlapping_namespaces)

@@ -75,9 +75,11 @@ impl<'a> Run<'a> {
         self.opened.map(|report| &report.counts).or(self.recorded.map(|recorded| &recorded.counts))
     }
 
-    /// The same, or those of the last status if neither knows them.
+    /// The same, or those of the last status if neither knows them. Of a run that the data plane does not have, nothing is in flight,
+    /// whatever the last status said.
     pub fn recipients(&self) -> RecipientCounts {
-        self.counts().or(self.previous.map(|previous| &previous.recipients)).cloned().unwrap_or_default()
+        let of_status = || self.previous.map(|previous| RecipientCounts { sending: 0, ..previous.recipients.clone() });
+        self.counts().cloned().or_else(of_status).unwrap_or_default()
     }
 
     /// How many recipients the audience should have, before it has been read to its end.

@@ -116,6 +116,23 @@ fn what_can_be_fixed_outside_the_spec_is_tried_again_after_a_restart() {
     }
 }
 
+/// The finalizer of a campaign is kept for as long as its status says that messages are in flight.
+#[test]
+fn nothing_is_in_flight_of_a_run_that_the_data_plane_does_not_have() {
+    let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
+    let counts = RecipientCounts { accepted: 5, sending: 3, total: Some(9), ..RecipientCounts::default() };
+    set_report(&mut observed, CampaignReport { counts, ..report(22, Phase::Feeding, None) });
+    assert_eq!(turn(&mut world, &observed).status.recipients.sending, 3);
+    observed.report = Arc::default();
+    for input in world.campaigns.values_mut() {
+        (input.work, input.deleting) = (Err(Blocker::lasting(Reason::ConfigMapNotFound, "it is gone")), true);
+    }
+    let decided = turn(&mut world, &observed);
+    assert!(decided.intent.is_none());
+    let counts = &decided.status.recipients;
+    assert_eq!((counts.accepted, counts.sending, counts.total), (5, 0, Some(9)));
+}
+
 #[test]
 fn before_the_first_message_a_missing_server_is_no_stop() {
     let failed = || Some(ProbeResult::Failed(Blocker::lasting(Reason::AuthenticationFailed, "535 wrong")));

@@ -85,8 +85,46 @@ async fn an_edit_waits_for_its_content_and_a_file_that_is_written_anew_holds_up_
     contents.wait().await;
     settle(&mut contents, |contents| result(contents, &spring.0.key).is_err()).await;
     assert_eq!(reason(result(&contents, &spring.0.key)), Some(Reason::InvalidContent));
-    assert!(contents.last_work(&spring.0.key).is_none());
+    let last = contents.last_work(&spring.0.key).map(|work| work.work_hash);
+    assert!(last.is_some_and(|last| Ok(last) != first), "messages of it may be in flight");
+    assert!(template(&contents, &spring.0.key).is_none(), "and nothing new is rendered");
     let _ = std::fs::remove_dir_all(&folder);
+}
+
+#[tokio::test]
+async fn what_was_sent_stays_known_while_a_config_map_is_gone() {
+    let body = |text: &str| {
+        crate::source::ConfigMapStore::new(BTreeMap::from([(
+            Key::new("shop", "body"),
+            BTreeMap::from([("html".to_owned(), Arc::from(text.as_bytes()))]),
+        )]))
+    };
+    let (mut resolver, object) = campaign("shop/spring", "{htmlFrom: {configMapRef: {name: body, key: html}}}", std::path::Path::new("/"));
+    let key = resolver.key.clone();
+    let sourced = Sourced { object: object.clone(), origin: resolver.origin.clone(), stale: None, previous_status: None };
+    let mut contents = Contents::new();
+    let look = |contents: &mut Contents, resolver: &ContentResolver| {
+        contents.blocked.clear();
+        contents.look_for(resolver.clone(), &sourced, &LedgerFacts::default());
+        contents.start();
+    };
+    resolver.config_maps = body("one");
+    look(&mut contents, &resolver);
+    settle(&mut contents, |contents| result(contents, &key).is_ok()).await;
+    let sent = result(&contents, &key).ok();
+
+    let there = std::mem::take(&mut resolver.config_maps);
+    for _ in 0..2 {
+        look(&mut contents, &resolver);
+        assert_eq!(reason(result(&contents, &key)), Some(Reason::ConfigMapNotFound));
+        assert_eq!(contents.last_work(&key).map(|work| work.work_hash), sent, "messages of it may be in flight");
+        assert!(template(&contents, &key).is_none(), "no memory is held for it");
+    }
+    resolver.config_maps = there;
+    look(&mut contents, &resolver);
+    settle(&mut contents, |contents| result(contents, &key).is_ok()).await;
+    assert_eq!(result(&contents, &key).ok(), sent);
+    assert!(template(&contents, &key).is_some());
 }
 
 #[tokio::test]
