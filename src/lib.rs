@@ -43,6 +43,7 @@ pub(crate) mod dns;
 pub mod egress;
 pub mod engine;
 pub mod feedback;
+pub(crate) mod inspect;
 pub mod ledger;
 pub(crate) mod message;
 pub mod meta;

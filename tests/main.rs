@@ -5,6 +5,7 @@
 
 mod answers;
 mod architecture;
+mod check;
 mod inputs;
 mod reference;
 mod signals;

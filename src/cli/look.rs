@@ -1,9 +1,18 @@
 //! What `preview` and `send` have in common: a campaign of some files, and its messages as they would be sent.
 
-use std::{collections::BTreeSet, io::Write as _, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{Hash as _, Hasher as _},
+    io::Write as _,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 use jiff::Timestamp;
+use siphasher::sip::SipHasher13;
 
 use super::{run::EXIT_CONFIGURATION, validate};
 use crate::{
@@ -11,8 +20,8 @@ use crate::{
     decide::{self, CampaignDecision, Observations, ProbeResult, ServerObservation},
     egress::Egress,
     engine::{EngineOptions, Returns, world_of},
-    ledger::{AddressSet, RecordedFacts},
-    message::{Fault, Link, RenderContext, Rendered, Template, message_id},
+    ledger::{AddressSet, LedgerError, RecordedFacts},
+    message::{Fault, Link, NamedField, RenderContext, RenderError, Rendered, Template, fields_named, message_id},
     meta::bound::counted,
     meta::nearest,
     people::{Excluded, Exclusion, People},
@@ -100,6 +109,7 @@ pub(super) struct Look {
     pub campaign: Sourced<Campaign>,
     template: Template,
     people: People,
+    named: Vec<NamedField>,
     /// Makes the links by which people unsubscribe: samples, unless somebody has put others here.
     pub links: Links,
     /// Where people unsubscribe by mail, if they can.
@@ -141,7 +151,8 @@ impl Look {
         let joined = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let template = Template::compile(&content).map_err(|faults| Stop::configuration(joined(faults)))?;
         let links = Links::sample(args.public_url.clone());
-        let mut look = Self { snapshot, key, campaign, template, people, links, mail_domain: None };
+        let named = fields_named(&content);
+        let mut look = Self { snapshot, key, campaign, template, people, named, links, mail_domain: None };
         if look.template.needs_link() {
             // The files are enough for this: where a ledger cannot be read, nothing is known of its servers.
             look.mail_domain = runtime.block_on(look.decision(args)).ok().and_then(|decision| decision.mail_domain);
@@ -189,9 +200,7 @@ impl Look {
         let address = match whose {
             Whose::First(count) => {
                 let found = first_recipients(&self.people, *count, runtime).map_err(unreadable)?;
-                let but = if self.people.exclude.is_empty() { "" } else { ", or everybody in it is excluded" };
-                let none = || Stop::failed(format!("the audience of campaign {} has no row that can be used{but}", self.key));
-                return if found.is_empty() { Err(none()) } else { Ok(found) };
+                return if found.is_empty() { Err(self.nobody()) } else { Ok(found) };
             }
             Whose::One(address) => address,
         };
@@ -212,8 +221,63 @@ impl Look {
         Err(Stop::configuration(format!("{address} is not in the audience of campaign {}{near}", self.key)))
     }
 
+    /// A sample of the recipients, the same each time, and how many there are. It blocks.
+    pub fn sample(&self, count: usize, runtime: &tokio::runtime::Handle) -> Result<(Vec<Recipient>, u64), Stop> {
+        let mut sample: BTreeMap<(u64, Box<str>), Recipient> = BTreeMap::new();
+        let all = self.each(runtime, |recipient| {
+            let address: Box<str> = canonical(recipient.address.as_str()).into();
+            let mut hasher = SipHasher13::new();
+            address.hash(&mut hasher);
+            sample.insert((hasher.finish(), address), recipient);
+            if sample.len() > count {
+                sample.pop_last();
+            }
+        })?;
+        Ok((sample.into_values().collect(), all))
+    }
+
+    /// Calls `take` for each recipient who is not excluded, each address once, and returns how many there are. It blocks.
+    pub fn each(&self, runtime: &tokio::runtime::Handle, mut take: impl FnMut(Recipient)) -> Result<u64, Stop> {
+        let unreadable = |blocker: Blocker| Stop::failed(format!("campaign {}: {}", self.key, blocker.message));
+        let full = |error: LedgerError| Stop::failed(format!("addresses cannot be kept in {}: {error}", std::env::temp_dir().display()));
+        let excluded = excluded(&self.people.exclude, runtime).map_err(unreadable)?;
+        let mut seen = AddressSet::new(&std::env::temp_dir()).map_err(full)?;
+        let mut count = 0;
+        for row in Reader::open(&self.people.input, runtime).map_err(unreadable)? {
+            let Row::Recipient(recipient) = row.map_err(unreadable)? else { continue };
+            if !is_excluded(excluded.as_ref(), &recipient).map_err(unreadable)? && seen.add(recipient.address.as_str()).map_err(full)? {
+                count += 1;
+                take(recipient);
+            }
+        }
+        Ok(count)
+    }
+
+    /// That there is nobody to be mailed.
+    pub fn nobody(&self) -> Stop {
+        let but = if self.people.exclude.is_empty() { "" } else { ", or everybody in it is excluded" };
+        Stop::failed(format!("the audience of campaign {} has no row that can be used{but}", self.key))
+    }
+
+    /// The fields of the audience without which a message says less than its template, whoever it is for.
+    pub fn named_fields(&self) -> impl Iterator<Item = &str> {
+        self.named.iter().filter(|field| !field.is_optional && field.only_with.is_empty()).map(|field| &*field.name)
+    }
+
     /// The message of a recipient, by the code that sends it. `run` tells it from that of any run.
     pub fn message(&self, recipient: &Recipient, run: &str) -> Result<Rendered, Stop> {
+        self.rendered(recipient, run).map_err(|error| {
+            let fault = Fault::new(error.path, error.message);
+            let what = format!("no message can be made for {}: ", recipient.fields.address().as_str());
+            let spec = &self.campaign.object.spec;
+            let findings = self.campaign.origin.file().map(|place| validate::of_fault(Severity::Fault, &what, &fault, place, spec));
+            let message = format!("campaign {}: fix the template, or this recipient's row; messages to others may be fine", self.key);
+            Stop { code: 1, findings: findings.into_iter().collect(), message }
+        })
+    }
+
+    /// The same, or why there is none.
+    pub fn rendered(&self, recipient: &Recipient, run: &str) -> Result<Rendered, RenderError> {
         let spec = &self.campaign.object.spec;
         let domain = spec.from.address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
         let id = message_id(0, &self.key.namespace, &self.key.name, run, recipient.address.as_str(), domain);
@@ -223,13 +287,7 @@ impl Look {
         let link = self.links.make(&subscription, self.mail_domain.as_deref());
         let link = link.as_ref().map(|(url, mailto)| Link { url, mailto: mailto.as_deref() });
         let context = RenderContext { message_id: &id, date: Timestamp::now(), campaign: &self.key.name, senders: None, link };
-        self.template.render(recipient, &context).map_err(|error| {
-            let fault = Fault::new(error.path, error.message);
-            let what = format!("no message can be made for {}: ", recipient.fields.address().as_str());
-            let findings = self.campaign.origin.file().map(|place| validate::of_fault(Severity::Fault, &what, &fault, place, spec));
-            let message = format!("campaign {}: fix the template, or this recipient's row; messages to others may be fine", self.key);
-            Stop { code: 1, findings: findings.into_iter().collect(), message }
-        })
+        self.template.render(recipient, &context)
     }
 }
 

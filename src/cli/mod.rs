@@ -1,5 +1,6 @@
 //! The command line: one file per command, and what they share.
 
+mod check;
 pub(crate) mod completions;
 mod control;
 pub mod crds;
@@ -61,6 +62,8 @@ pub enum Command {
     Validate(validate::ValidateArgs),
     /// Show the messages of a campaign, as they would be sent, without any server.
     Preview(preview::PreviewArgs),
+    /// Say what of a campaign's messages will hurt: placeholders, size, links, images, styles, and what is asked of bulk senders.
+    Check(check::CheckArgs),
     /// Send one message of a campaign to yourself, without a run.
     Send(send::SendArgs),
     /// Test servers by hand: connect, TLS, log in; on request, send one real message.
@@ -111,6 +114,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Forget(args) => on_runtime(forget::run(args)),
         Command::Why(args) => why::why(&args),
         Command::Preview(args) => on_runtime(preview::run(args)),
+        Command::Check(args) => on_runtime(check::run(args)),
         Command::Send(args) => on_runtime(send::run(args)),
         Command::Dns(args) => on_runtime(dns::run(args)),
         Command::Demo(args) => on_runtime(demo::run(args)),

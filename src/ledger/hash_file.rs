@@ -201,17 +201,16 @@ impl AddressSet {
         Ok(Self { file: HashFile::new(folder, "set", 0)?, count: 0 })
     }
 
-    /// Adds an address.
+    /// Adds an address; returns whether it is new.
     ///
     /// # Errors
     /// When the file cannot be read or written. Then nothing has changed.
-    pub fn add(&mut self, address: &str) -> Result<(), LedgerError> {
+    pub fn add(&mut self, address: &str) -> Result<bool, LedgerError> {
         let hash = self.file.hash(address);
-        if let Place::Free { offset } = self.file.find(hash)? {
-            self.file.add(hash, offset, Self::IN_IT)?;
-            self.count += 1;
-        }
-        Ok(())
+        let Place::Free { offset } = self.file.find(hash)? else { return Ok(false) };
+        self.file.add(hash, offset, Self::IN_IT)?;
+        self.count += 1;
+        Ok(true)
     }
 
     /// Whether an address is in it.

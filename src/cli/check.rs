@@ -1,0 +1,236 @@
+//! `mailfleet check`: what of a campaign's messages will hurt, over a sample of its audience or over all of it.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+
+use super::{
+    look::{CampaignArgs, Look, Parts, Stop, look},
+    present::{OutputFormat, Table},
+    run::EXIT_CONFIGURATION,
+    screen, validate,
+};
+use crate::{
+    audience::Recipient,
+    inspect::{Check, Concern, Message, Tally, inspect},
+    meta::bound::{counted, grouped},
+    source::Severity,
+};
+
+/// The largest sample: its recipients are held in memory.
+const SAMPLE_MAX: i64 = 10_000;
+/// The interval at which a long check says how far it is.
+const SAID_EVERY: Duration = Duration::from_secs(1);
+
+/// Makes the messages of a sample of the audience, and says what will hurt at mailbox providers, in mail programs or with readers. It
+/// needs no server, Secret or ledger, and sends nothing.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Exit codes:
+  0  no warnings (notes count only with --strict)
+  1  a warning
+  2  usage error, the campaign has faults, or it is not there; or the audience cannot be read
+
+The sample is the same each time as long as the audience is: it is chosen by the \
+addresses, from the whole audience. What each check is about, and what to do, is in \
+docs/check.md.
+
+Examples:
+  mailfleet check spring
+  mailfleet check shop/spring campaigns --all --strict
+  mailfleet check spring -o markdown >> \"$GITHUB_STEP_SUMMARY\"")]
+pub struct CheckArgs {
+    #[command(flatten)]
+    campaign: CampaignArgs,
+    /// How many recipients the sample has.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=SAMPLE_MAX))]
+    sample: u16,
+    /// The messages of all recipients.
+    #[arg(long, conflicts_with = "sample")]
+    all: bool,
+    /// Fail for notes too.
+    #[arg(long)]
+    strict: bool,
+    /// The output format.
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    output: OutputFormat,
+}
+
+/// What is said of a campaign: one line of the table.
+struct Row {
+    severity: Severity,
+    check: &'static str,
+    what: String,
+    fix: &'static str,
+    messages: Option<u64>,
+    example: Option<String>,
+}
+
+/// What a check has found.
+struct Checked {
+    rows: Vec<Row>,
+    messages: u64,
+    /// Recipients from whom the sample was chosen.
+    audience: u64,
+    campaign: String,
+}
+
+pub async fn run(args: CheckArgs) -> ExitCode {
+    let sample = (!args.all).then_some(usize::from(args.sample));
+    match look(&args.campaign, None, move |look, runtime| check(&look, sample, runtime)).await {
+        Ok(checked) => {
+            let printed = print(&mut io::stdout().lock(), &checked, args.output);
+            if let Err(error) = printed.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }) {
+                return Stop::configuration(format!("cannot print: {error}")).report();
+            }
+            let fails = |row: &Row| row.severity == Severity::Warning || args.strict;
+            if checked.rows.iter().any(fails) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        }
+        // What `preview` fails with is no finding of this command.
+        Err(mut stop) => {
+            stop.code = EXIT_CONFIGURATION;
+            stop.report()
+        }
+    }
+}
+
+fn check(look: &Look, sample: Option<usize>, runtime: &tokio::runtime::Handle) -> Result<Checked, Stop> {
+    let mut tally = Tally::default();
+    let progress = &mut Progress::default();
+    let audience = match sample {
+        Some(count) => {
+            let (recipients, audience) = look.sample(count, runtime)?;
+            recipients.iter().for_each(|recipient| of_recipient(look, recipient, &mut tally));
+            audience
+        }
+        None => look.each(runtime, |recipient| {
+            of_recipient(look, &recipient, &mut tally);
+            progress.say(tally.messages());
+        })?,
+    };
+    progress.end();
+    if tally.messages() == 0 {
+        return Err(look.nobody());
+    }
+    let findings = validate::findings_of(&look.key, &look.campaign, &look.snapshot, runtime).into_iter();
+    let of_documents = findings.filter(|finding| finding.severity != Severity::Fault).map(|finding| Row {
+        severity: finding.severity,
+        check: "documents",
+        what: format!(
+            "{}: {}",
+            finding.place(),
+            [finding.field.as_deref(), Some(&finding.message)].into_iter().flatten().collect::<Vec<_>>().join(": ")
+        ),
+        fix: "",
+        messages: None,
+        example: None,
+    });
+    let of_messages = tally.counted().into_iter().map(|found| {
+        let rule = found.check.rule();
+        Row {
+            severity: if rule.is_warning { Severity::Warning } else { Severity::Note },
+            check: rule.name,
+            what: found.what,
+            fix: rule.fix,
+            messages: Some(found.messages),
+            example: found.example,
+        }
+    });
+    let mut rows: Vec<Row> = of_documents.chain(of_messages).collect();
+    rows.sort_by_key(|row| row.severity);
+    Ok(Checked { rows, messages: tally.messages(), audience, campaign: look.key.to_string() })
+}
+
+fn of_recipient(look: &Look, recipient: &Recipient, tally: &mut Tally) {
+    let address = recipient.fields.address().as_str();
+    let concerns = match look.rendered(recipient, look.campaign.object.spec.run()) {
+        Ok(rendered) => Parts::of(&rendered).map_or_else(Vec::new, |parts| {
+            let subject = parts.headers.iter().find(|(name, _)| name == "Subject").map_or("", |(_, value)| value);
+            let mut concerns = inspect(&Message { subject, text: &parts.text, html: parts.html.as_deref() });
+            let is_empty = |name: &&str| recipient.fields.get(name).is_none_or(|value| value.trim().is_empty());
+            let empty: BTreeSet<&str> = look.named_fields().filter(is_empty).collect();
+            let of_field = |name: &str| Concern { check: Check::EmptyField, what: format!("the field `{name}` is empty"), size: None };
+            concerns.extend(empty.into_iter().map(of_field));
+            concerns
+        }),
+        Err(error) => {
+            vec![Concern { check: Check::Unmade, what: format!("no message can be made: {}: {}", error.path, error.message), size: None }]
+        }
+    };
+    tally.add(address, concerns);
+}
+
+fn print(out: &mut impl Write, checked: &Checked, format: OutputFormat) -> io::Result<()> {
+    let Checked { rows, messages, audience, campaign } = checked;
+    let of = |severity| rows.iter().filter(|row| row.severity == severity).count();
+    let (warnings, notes) = (of(Severity::Warning), of(Severity::Note));
+    let all = if messages == audience { String::new() } else { format!(" of {}", grouped(*audience)) };
+    let head = format!(
+        "{campaign}: {}{all} looked at: {}, {}",
+        if all.is_empty() {
+            counted(usize::try_from(*messages).unwrap_or(usize::MAX), "message", "messages")
+        } else {
+            format!("{} messages", grouped(*messages))
+        },
+        counted(warnings, "warning", "warnings"),
+        counted(notes, "note", "notes"),
+    );
+    match format {
+        OutputFormat::Table | OutputFormat::Wide => writeln!(out, "{head}")?,
+        OutputFormat::Markdown => writeln!(out, "### {head}\n")?,
+        OutputFormat::Json | OutputFormat::JsonLines | OutputFormat::Yaml => {}
+    }
+    let is_for_people = matches!(format, OutputFormat::Table | OutputFormat::Wide | OutputFormat::Markdown);
+    if rows.is_empty() && is_for_people {
+        return Ok(());
+    }
+    if matches!(format, OutputFormat::Table | OutputFormat::Wide) {
+        writeln!(out)?;
+    }
+    let table = table();
+    let mut printer = table.printer(format, out);
+    rows.iter().try_for_each(|row| printer.row(row))?;
+    printer.finish()
+}
+
+fn table() -> Table<Row> {
+    Table::empty()
+        .column("severity", "severity", |row: &Row| row.severity.to_string())
+        .column("check", "check", |row| row.check)
+        .column("messages", "messages", |row| row.messages)
+        .column("what", "what", |row| row.what.clone())
+        .wraps()
+        .column("fix", "what to do", |row| row.fix)
+        .wraps()
+        .wide("example", "such as that of", |row| row.example.clone())
+        .folds()
+}
+
+/// How far a long check is, on a terminal.
+#[derive(Default)]
+struct Progress {
+    said_at: Option<Instant>,
+    began: Option<Instant>,
+}
+
+impl Progress {
+    fn say(&mut self, messages: u64) {
+        let began = *self.began.get_or_insert_with(Instant::now);
+        if screen::can_redraw() && self.said_at.unwrap_or(began).elapsed() >= SAID_EVERY {
+            self.said_at = Some(Instant::now());
+            // A closed standard error is no reason to fail.
+            let _ = write!(io::stderr(), "\r{} messages looked at", grouped(messages));
+        }
+    }
+
+    fn end(&self) {
+        if self.said_at.is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
