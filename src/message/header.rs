@@ -23,7 +23,7 @@ const NAME_MAX: usize = 256;
 const FIELD_NAME_MAX: usize = 60;
 
 /// Fields that Mailfleet writes itself, or that do not belong in a mailing, and why or what to do instead.
-const RESERVED: &[(&str, &str)] = &[
+pub(super) const RESERVED: &[(&str, &str)] = &[
     ("from", "use `spec.from`"),
     ("reply-to", "use `spec.replyTo`"),
     ("sender", "use `spec.from`"),

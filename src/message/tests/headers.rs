@@ -1,6 +1,9 @@
 //! Header fields with a grammar, and display names that are templates.
 
+use std::collections::BTreeSet;
+
 use super::{Content, Mailbox, Recipient, Template, content, header, headers, random, recipient, render, try_render};
+use crate::{message::header::RESERVED, resources::campaign::Header};
 
 fn body() -> Content {
     Content { subject: "s".to_owned(), text: Some("b".into()), ..content() }
@@ -168,4 +171,22 @@ fn no_value_panics() {
         }
     }
     assert!(written > 5_000, "{written}");
+}
+
+#[test]
+fn the_schema_rejects_the_fields_that_templates_may_not_set() {
+    let schema = schemars::schema_for!(Header);
+    let rule = schema.as_value()["x-kubernetes-validations"][0]["rule"].as_str().expect("a rule");
+    let (listed, rest) = rule.split_once(" in [").and_then(|(_, rest)| rest.split_once(']')).expect("a list of names");
+    let listed: BTreeSet<&str> = listed.split(", ").map(|name| name.trim_matches('\'')).collect();
+    let reserved: BTreeSet<&str> = RESERVED.iter().map(|(name, _)| *name).collect();
+    assert_eq!(listed, reserved);
+    assert!(rest.contains("startsWith('content-')"), "{rest}");
+    for name in reserved.into_iter().chain(["content-language"]) {
+        for name in [name.to_owned(), name.to_ascii_uppercase()] {
+            let faults = Template::compile(&Content { headers: vec![header(&name, "v")], ..body() }).expect_err(&name);
+            let wanted = "spec.headers[0].name: this header cannot be set";
+            assert!(faults.iter().any(|fault| fault.to_string().contains(wanted)), "{name}: {faults:?}");
+        }
+    }
 }
