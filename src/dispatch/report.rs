@@ -1,14 +1,10 @@
 //! The scheduler's report to the control plane. Pure.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     campaign::CampaignRun,
     index::{CampaignIx, LaneIx},
-    rate::Rate,
     receivers::Receiver,
     scheduler::Scheduler,
 };
@@ -65,7 +61,8 @@ impl Scheduler {
         let indices: Vec<(Key, CampaignIx)> = self.campaign_index.iter().map(|(key, index)| (key.clone(), *index)).collect();
         self.rooms.clear();
         for (key, index) in indices {
-            let per_second = self.campaigns.get_mut(&index).and_then(|campaign| per_second(campaign, now_ms));
+            let per_second =
+                self.campaigns.get_mut(&index).and_then(|campaign| campaign.tally.per_second(campaign.phase == Phase::Feeding, now_ms));
             let shared_until = self.shared_until(index, now_ms);
             let domains = self.domains_of(index, now_ms);
             if let Some(report) = self.campaign_report(index, shared_until, (&exhausted, domains), now_ms) {
@@ -84,9 +81,9 @@ impl Scheduler {
         now_ms: i64,
     ) -> Option<CampaignReport> {
         let campaign = self.campaign(index)?;
-        let accepted = campaign.accepted.iter().filter_map(|(name, count)| Some((Key::parse(name)?, *count))).collect();
-        let mut counts = campaign.counts.clone();
-        counts.sending = campaign.in_flight as u64;
+        let accepted = campaign.tally.accepted().filter_map(|(name, count)| Some((Key::parse(name)?, count))).collect();
+        let mut counts = campaign.tally.counts.clone();
+        counts.sending = campaign.tally.in_flight as u64;
         Some(CampaignReport {
             run: campaign.intent.work.run.clone(),
             work_hash: campaign.intent.work.work_hash,
@@ -97,16 +94,16 @@ impl Scheduler {
             per_second: None,
             gap_ms: domains.gap_ms,
             waiting: self.waiting(index, shared_until, exhausted, domains.until, now_ms),
-            blocker: campaign.blocker.clone().or_else(|| campaign.unread.as_ref()?.shown().cloned()),
-            unread_since_ms: campaign.unread.as_ref().map(|unread| unread.since_ms),
-            started_ms: campaign.started_ms,
-            completed_ms: campaign.completed_ms,
-            added_later: campaign.added_later,
-            reopen: campaign.reopen,
-            has_sent: campaign.has_sent || campaign.in_flight > 0,
+            blocker: campaign.blocked.shown().cloned(),
+            unread_since_ms: campaign.blocked.unread_since_ms(),
+            started_ms: campaign.record.started_ms,
+            completed_ms: campaign.record.completed_ms,
+            added_later: campaign.audience.added_later,
+            reopen: campaign.record.reopen,
+            has_sent: campaign.record.has_sent || campaign.tally.in_flight > 0,
             bars: self.bars(campaign),
-            resume_handled: campaign.resume_handled.clone(),
-            rollout: campaign.rollout.clone(),
+            resume_handled: campaign.record.resume_handled.clone(),
+            rollout: campaign.record.rollout.clone(),
         })
     }
 
@@ -120,10 +117,9 @@ impl Scheduler {
     fn domains_of(&mut self, index: CampaignIx, now_ms: i64) -> OfDomains {
         let none = OfDomains::default();
         let Some(campaign) = self.campaign(index).filter(|campaign| campaign.phase == Phase::Feeding) else { return none };
-        let left = campaign.waiting_for.keys().chain(&campaign.passed_over).chain(campaign.only.iter().flatten());
-        let left: BTreeSet<Receiver> = left.cloned().collect();
-        let is_read = campaign.audience_done || campaign.only.is_some();
-        if left.is_empty() || !is_read || campaign.requested > 0 || !campaign.waits_for_receivers_alone() {
+        let left = campaign.backlog.receivers_left();
+        let is_read = campaign.audience.is_read || campaign.backlog.only.is_some();
+        if left.is_empty() || !is_read || campaign.feeder.requested > 0 || !campaign.backlog.is_for_receivers_alone() {
             return none;
         }
         let rooms: Vec<_> = left.iter().filter_map(|receiver| self.room_for(index, receiver, now_ms)).collect();
@@ -135,8 +131,8 @@ impl Scheduler {
     }
 
     fn bars(&self, campaign: &CampaignRun) -> BTreeMap<Key, Bar> {
-        let here = campaign.guards.iter().filter_map(|(lane, guard)| Some((self.lanes.get(lane)?.key.clone(), guard.bar.clone()?)));
-        let elsewhere = campaign.bars_elsewhere.iter().filter_map(|(name, bar)| Some((Key::parse(name)?, bar.clone())));
+        let here = campaign.guards.by_lane.iter().filter_map(|(lane, guard)| Some((self.lanes.get(lane)?.key.clone(), guard.bar.clone()?)));
+        let elsewhere = campaign.guards.bars_elsewhere().iter().filter_map(|(name, bar)| Some((Key::parse(name)?, bar.clone())));
         here.chain(elsewhere).collect()
     }
 
@@ -149,7 +145,7 @@ impl Scheduler {
         now_ms: i64,
     ) -> Waiting {
         let Some(campaign) = self.campaign(index) else { return Waiting::No };
-        if campaign.phase != Phase::Feeding || campaign.in_flight > 0 {
+        if campaign.phase != Phase::Feeding || campaign.tally.in_flight > 0 {
             return Waiting::No;
         }
         if let Some(until) = shared_until {
@@ -161,10 +157,10 @@ impl Scheduler {
                 .servers
                 .iter()
                 .filter_map(|(key, _)| self.lane_index.get(key))
-                .filter(|lane| campaign.bar_at(**lane).is_none());
+                .filter(|lane| campaign.guards.bar_at(**lane).is_none());
             let lanes: Vec<_> = usable.filter(|index| self.lanes.contains_key(index)).collect();
             if let Some((_, message)) =
-                campaign.last_refusal.as_ref().filter(|_| lanes.iter().any(|lane| !campaign.is_open_at(**lane, now_ms)))
+                campaign.guards.last_refusal.as_ref().filter(|_| lanes.iter().any(|lane| !campaign.guards.is_open_at(**lane, now_ms)))
             {
                 return Waiting::ForRefusal(message.clone());
             }
@@ -178,20 +174,16 @@ impl Scheduler {
         if let Some((until, receivers)) = domains.filter(|(until, _)| *until > now_ms + RETRY_SOON_MS) {
             return Waiting::ForDomains(until, receivers);
         }
-        match campaign.next_due_ms {
-            Some(due) if due > now_ms + RETRY_SOON_MS && campaign.audience_done && campaign.waiting == 0 && campaign.preparing == 0 => {
+        match campaign.feeder.next_due_ms {
+            Some(due)
+                if due > now_ms + RETRY_SOON_MS
+                    && campaign.audience.is_read
+                    && campaign.backlog.messages == 0
+                    && campaign.feeder.preparing == 0 =>
+            {
                 Waiting::ForRetry(due)
             }
             _ => Waiting::No,
         }
     }
-}
-
-/// The recent rate; one that rests begins anew.
-fn per_second(campaign: &mut CampaignRun, now_ms: i64) -> Option<f64> {
-    if campaign.phase != Phase::Feeding {
-        campaign.rate = Rate::default();
-        return None;
-    }
-    campaign.rate.now(now_ms, campaign.counts.ended())
 }

@@ -21,7 +21,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use self::crowding::Room;
 use super::{
     calls::CallId,
-    campaign::{CampaignRun, Opened, Pick, WithHeadroom},
+    campaign::{
+        CampaignRun,
+        picking::{Pick, WithHeadroom},
+        record::Opened,
+    },
     guard::domain_of,
     index::{CampaignIx, LaneIx},
     lane::{Lane, LaneRef},
@@ -49,8 +53,6 @@ const OUTCOME_AGE_MAX_MS: i64 = 3;
 /// Claims wait no longer than this for the other messages in flight to be answered, milliseconds. A commit costs an fsync, however
 /// few messages it is for: on a fast connection everything in flight is answered within this time, and one commit serves all.
 const CLAIMS_WAIT_MS: i64 = 1;
-/// How long a campaign waits after a transient blocker that names no time, milliseconds.
-const TRY_AGAIN_MS: i64 = 15_000;
 /// The wait before a failed commit is retried, milliseconds.
 const LEDGER_RETRY_MS: i64 = 1_000;
 /// The most deferred messages that are fetched from the ledger at a time.
@@ -380,7 +382,7 @@ impl Scheduler {
             && !matches!(ended.disposition, Disposition::Returned { .. })
             && let Some(campaign) = self.campaigns.get_mut(&ended.campaign)
         {
-            campaign.has_sent = true;
+            campaign.record.has_sent = true;
         }
         self.pending.push(ended);
     }
@@ -391,18 +393,12 @@ impl Scheduler {
     pub fn apply_changes(&mut self, changes: &CountChanges) {
         for &FateChange { campaign, fate, lane, by } in &changes.fates {
             let Some(campaign) = self.campaigns.get_mut(&campaign) else { continue };
-            let count = campaign.counts.of_mut(fate);
-            *count = count.saturating_add_signed(by);
-            if fate == Fate::Accepted
-                && let Some(lane) = lane.and_then(|lane| self.lanes.get(&lane))
-            {
-                let accepted = campaign.accepted.entry(lane.reference.name.clone()).or_default();
-                *accepted = accepted.saturating_add_signed(by);
-            }
+            let lane = lane.and_then(|lane| self.lanes.get(&lane));
+            campaign.tally.change(fate, by, lane.map(|lane| &lane.reference.name));
         }
         for (index, by) in &changes.resent {
             if let Some(campaign) = self.campaigns.get_mut(index) {
-                campaign.counts.resent = campaign.counts.resent.saturating_add_signed(*by);
+                campaign.tally.resend(*by);
             }
         }
     }
@@ -410,8 +406,8 @@ impl Scheduler {
     /// The run could not be closed after all: messages are still deferred.
     pub fn not_closed(&mut self, index: CampaignIx, next_due_ms: Option<i64>) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.closing = false;
-            campaign.next_due_ms = campaign.next_due_ms.or(next_due_ms);
+            campaign.record.is_closing = false;
+            campaign.feeder.next_due_ms = campaign.feeder.next_due_ms.or(next_due_ms);
         }
     }
 
@@ -420,10 +416,8 @@ impl Scheduler {
         self.unfeed(index);
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.phase = Phase::Closed;
-            campaign.closing = false;
-            campaign.completed_ms = Some(now_ms);
-            campaign.added_later = Some(0);
-            campaign.reopen = campaign.reopen.max(campaign.intent.work.reopen);
+            campaign.record.closed(campaign.intent.work.reopen, now_ms);
+            campaign.audience.added_later = Some(0);
             // From now on rows that are added to the audience are reported.
             self.actions.push(Action::WatchAudience(index));
         }
@@ -443,7 +437,7 @@ impl Scheduler {
                 stalled.push(*index);
             }
         }
-        has_woken |= self.campaigns.values_mut().any(CampaignRun::has_rested(now_ms));
+        has_woken |= self.campaigns.values_mut().any(|campaign| campaign.guards.end_rests(now_ms));
         if has_woken {
             self.settle_lanes(now_ms);
         }
@@ -461,8 +455,8 @@ impl Scheduler {
         indices.rotate_left(self.campaigns.range(..=self.last_asked).count());
         self.look_for_domains(now_ms);
         self.rendered = Rendered::default();
-        for campaign in self.campaigns.values().filter(|campaign| campaign.has_feeder) {
-            self.rendered.note(campaign.as_feeding(campaign.waiting + campaign.requested + campaign.preparing));
+        for campaign in self.campaigns.values().filter(|campaign| campaign.feeder.is_running) {
+            self.rendered.note(campaign.as_feeding(campaign.backlog.messages + campaign.feeder.asked()));
         }
         for index in indices {
             self.tick_campaign(index, now_ms);
@@ -471,17 +465,16 @@ impl Scheduler {
 
     fn tick_campaign(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        if campaign.try_again_ms.is_some_and(|at| at <= now_ms) {
-            campaign.try_again_ms = None;
-            campaign.blocker = None;
+        if campaign.blocked.has_waited(now_ms) {
             self.feed(index);
             return;
         }
-        if campaign.phase != Phase::Feeding || !campaign.has_feeder {
+        if campaign.phase != Phase::Feeding || !campaign.feeder.is_running {
             return;
         }
         let on_trial: Vec<_> = campaign
             .guards
+            .by_lane
             .iter()
             .filter(|(_, guard)| guard.in_flight == 0 && guard.is_on_trial())
             .filter_map(|(lane, guard)| Some((*lane, guard.trial_domain()?)))
@@ -525,7 +518,7 @@ impl Scheduler {
         let feeding = self.campaigns.values().filter(|campaign| campaign.phase == Phase::Feeding && !campaign.eligible.is_empty());
         for campaign in feeding {
             // What is already due waits for an event, not for a time.
-            wake = campaign.next_due_ms.filter(|due| *due > now_ms).map_or(wake, |due| wake.min(due));
+            wake = campaign.feeder.next_due_ms.filter(|due| *due > now_ms).map_or(wake, |due| wake.min(due));
         }
         wake.max(now_ms + 1)
     }

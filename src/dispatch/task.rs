@@ -17,7 +17,7 @@ use answers::Answer;
 use super::{
     Handles, Handover,
     calls::CallId,
-    campaign::Opened,
+    campaign::record::Opened,
     days::Days,
     feeder::{self, Fed, Feeder, FeederEvent, FeederSpec, Request},
     feeders::{self, Asking, Threads},

@@ -17,7 +17,7 @@ use std::{
 
 use super::{
     calls::CallId,
-    campaign::{CampaignRun, Opened},
+    campaign::{CampaignRun, record::Opened},
     guard::domain_of,
     index::{CampaignIx, LaneIx},
     receivers::Passing,
@@ -291,7 +291,7 @@ impl Simulation {
         let left = (0..count).filter(|i| !claimed.contains(&self.address(*i)));
         let (left, outside): (VecDeque<u64>, VecDeque<u64>) = left.partition(|i| sample.is_none_or(|sample| sample.has(&self.address(*i))));
         if let Some(campaign) = self.scheduler.campaign_mut(index) {
-            campaign.outside = outside.len() as u64;
+            campaign.audience.outside = outside.len() as u64;
         }
         self.left.insert(index, left);
         self.scheduler.feeder_started(index);
@@ -348,7 +348,7 @@ impl Simulation {
             Action::Resume { campaign: index, resumption } => self.resume(index, &resumption),
             Action::ChangeRollout { campaign: index, change } => self.change_rollout(index, &change),
             Action::FetchDue { campaign: index, most } => {
-                let feeding = self.scheduler.campaign(index).map_or(0, |campaign| campaign.feeder_epoch);
+                let feeding = self.scheduler.campaign(index).map_or(0, |campaign| campaign.feeder.epoch);
                 let at = self.now_ms + i64::try_from(self.draw(4)).unwrap_or(0);
                 self.fetches.push((at, index, feeding, most));
             }
@@ -456,8 +456,8 @@ impl Simulation {
         }
         self.scheduler.prepared(index, messages, count, 0, self.now_ms);
         if end && let Some(campaign) = self.scheduler.campaign_mut(index) {
-            campaign.audience_done = true;
-            campaign.requested = 0;
+            campaign.audience.is_read = true;
+            campaign.feeder.requested = 0;
         }
     }
 

@@ -162,9 +162,9 @@ impl Scheduler {
         while taken < wanted.min(allowed) && seats.taken() < in_calls {
             let Some((campaign, message)) = self.next_of(index, now_ms, seats.has_one()) else { break };
             let Some(run) = self.campaigns.get_mut(&campaign) else { continue };
-            run.waits_no_more(&message);
-            run.unsettled += 1;
-            let guard = run.guards.entry(index).or_default();
+            run.backlog.remove(&message);
+            run.tally.unsettled += 1;
+            let guard = run.guards.of_mut(index);
             guard.in_flight += 1;
             seats.note(guard.is_careful());
             for limits in run.intent.shared_limits() {
@@ -179,7 +179,7 @@ impl Scheduler {
                 domains.set_forgets_in_flight(self.mutant == Some(super::Mutant::DomainForgetsInFlight));
                 domains.claim(message.receiver.as_ref(), now_ms)
             });
-            claims.push(PlannedClaim { campaign, feeder_epoch: run.feeder_epoch, lane: index, domain, message });
+            claims.push(PlannedClaim { campaign, feeder_epoch: run.feeder.epoch, lane: index, domain, message });
             taken += 1;
         }
         if taken < wanted.min(allowed) {
@@ -225,7 +225,7 @@ impl Scheduler {
         turns.pop(
             |campaign| {
                 let run = campaigns.get(&campaign);
-                let guard = run.and_then(|run| run.guards.get(&index));
+                let guard = run.and_then(|run| run.guards.by_lane.get(&index));
                 if guard.is_some_and(|guard| guard.room() == 0) || (!has_seat && guard.is_none_or(Guard::is_careful)) {
                     return false;
                 }
@@ -242,7 +242,7 @@ impl Scheduler {
                 if domains.as_ref().is_some_and(|domains| !domains.allows(message.receiver.as_ref())) {
                     return false;
                 }
-                let guard = campaigns.get(&campaign).and_then(|run| run.guards.get(&index));
+                let guard = campaigns.get(&campaign).and_then(|run| run.guards.by_lane.get(&index));
                 guard.is_none_or(|guard| !guard.is_on_trial() || guard.takes(&domain_of(&message.recipient)))
             },
         )
@@ -267,10 +267,10 @@ impl Scheduler {
             };
             let PlannedClaim { campaign: index, lane: lane_id, domain, message, .. } = claim;
             let Some(campaign) = self.campaigns.get_mut(&index) else { continue };
-            campaign.in_flight += 1;
+            campaign.tally.in_flight += 1;
             let lane = self.lanes.get(&lane_id);
-            let goes_alone = campaign.guards.get(&lane_id).is_some_and(Guard::is_careful) || lane.is_some_and(Lane::is_careful);
-            let reference = campaign.reference(self.ledger_id, seq);
+            let goes_alone = campaign.guards.by_lane.get(&lane_id).is_some_and(Guard::is_careful) || lane.is_some_and(Lane::is_careful);
+            let reference = campaign.record.reference(self.ledger_id, seq);
             let return_path = lane.and_then(|lane| lane.return_path.as_deref());
             let named = reference.zip(self.return_paths.as_ref()).zip(return_path.filter(|_| lane.is_some_and(|lane| lane.names_messages)));
             let mail_from = match named {
@@ -311,14 +311,14 @@ impl Scheduler {
         }
         for ended in planned.outcomes {
             let Some(campaign) = self.campaigns.get_mut(&ended.campaign) else { continue };
-            campaign.unsettled -= 1;
+            campaign.tally.unsettled -= 1;
             // Only now: due messages are fetched from the ledger, which did not know of this one before.
             match ended.disposition {
                 Disposition::Deferred { at_ms, .. } | Disposition::Resend { at_ms, .. } | Disposition::Returned { at_ms, .. } => {
-                    campaign.note_due(at_ms);
+                    campaign.feeder.note_due(at_ms);
                 }
-                Disposition::Released => campaign.note_due(now_ms),
-                Disposition::RenderFailed => campaign.render_failures = campaign.render_failures.saturating_sub(1),
+                Disposition::Released => campaign.feeder.note_due(now_ms),
+                Disposition::RenderFailed => campaign.tally.render_failure_recorded(),
                 _ => {}
             }
             self.forget_retired(ended.campaign);
@@ -360,8 +360,8 @@ impl Scheduler {
         for claim in planned.claims.into_iter().rev() {
             self.not_claimed(&claim, now_ms);
             let (Some(lane), Some(campaign)) = (self.lanes.get_mut(&claim.lane), self.campaigns.get_mut(&claim.campaign)) else { continue };
-            if campaign.feeder_epoch == claim.feeder_epoch {
-                campaign.begins_to_wait(&claim.message);
+            if campaign.feeder.epoch == claim.feeder_epoch {
+                campaign.backlog.add(&claim.message);
                 lane.turns.push_front(&campaign.namespace, claim.campaign, claim.message);
             }
         }
@@ -377,10 +377,8 @@ impl Scheduler {
             domains.put_back(counts, now_ms);
         }
         let Some(campaign) = self.campaigns.get_mut(&claim.campaign) else { return };
-        campaign.unsettled -= 1;
-        if let Some(guard) = campaign.guards.get_mut(&claim.lane) {
-            guard.in_flight = guard.in_flight.saturating_sub(1);
-        }
+        campaign.tally.unsettled -= 1;
+        campaign.guards.landed(claim.lane);
         for limits in campaign.intent.shared_limits() {
             if let Some(limiter) = self.shared_limiters.get_mut(&limits.key) {
                 limiter.put_back(now_ms, 1);

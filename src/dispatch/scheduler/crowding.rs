@@ -8,18 +8,16 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{CampaignRun, Disposition, Phase, ReadyMessage, Scheduler, Settled, Weighting};
+use super::{Disposition, Phase, ReadyMessage, Scheduler, Settled, Weighting};
 use crate::{
     dispatch::{
         index::{CampaignIx, LaneIx},
         lane::Lane,
-        receivers::{Passing, Receiver, Receivers},
+        receivers::{Receiver, Receivers},
     },
     routing::Routing,
 };
 
-/// The most messages for a receiver without room that wait.
-const WAITING_MAX: usize = 32;
 /// A deferred message for a receiver without room is looked at again after this time at the latest, milliseconds: there may be other
 /// servers by then.
 const LOOK_AGAIN_MAX_MS: f64 = 86_400_000.0;
@@ -37,29 +35,6 @@ pub struct Room {
     pub gap_ms: f64,
 }
 
-impl CampaignRun {
-    /// Whether anybody may be left in the audience who is not passed over.
-    pub(super) fn has_others(&self) -> bool {
-        self.only.as_ref().is_none_or(|only| only.iter().any(|receiver| !self.passing.contains(receiver)))
-    }
-
-    /// Whose people the feeder passes over.
-    pub(super) fn passing(&self, receivers: &Arc<Receivers>) -> Option<Arc<Passing>> {
-        (!self.passing.is_empty()).then(|| Arc::new(Passing { receivers: receivers.clone(), over: self.passing.clone() }))
-    }
-
-    /// How many messages for each receiver without room may wait: of all receivers no more than half of those that may wait at all.
-    fn quota(&self) -> usize {
-        let others = self.passing.iter().filter(|receiver| !self.waiting_for.contains_key(*receiver)).count();
-        (self.may_wait / 2 / (self.waiting_for.len() + others).max(1)).min(WAITING_MAX)
-    }
-
-    /// Whether every message that waits is for a limited receiver.
-    pub(in crate::dispatch) fn waits_for_receivers_alone(&self) -> bool {
-        self.waiting == self.waiting_for.values().sum::<usize>()
-    }
-}
-
 impl Scheduler {
     /// Learns which domains servers limit, and tells anew what the waiting messages count towards.
     pub(super) fn apply_receivers(&mut self, routing: &Routing) {
@@ -69,17 +44,14 @@ impl Scheduler {
         }
         self.receivers = Arc::new(receivers);
         for campaign in self.campaigns.values_mut() {
-            (campaign.only, campaign.waiting) = (None, 0);
-            campaign.waiting_for.clear();
-            campaign.passing.clear();
-            campaign.slots.clear();
+            campaign.backlog.forget_receivers();
         }
         let (receivers, campaigns) = (&self.receivers, &mut self.campaigns);
         let turns = self.lanes.values_mut().map(|lane| &mut lane.turns).chain([&mut self.unplaced]);
         for (index, message) in turns.flat_map(super::Turns::messages_mut) {
             message.receiver = receivers.of(&message.recipient);
             if let Some(campaign) = campaigns.get_mut(&index) {
-                campaign.begins_to_wait(message);
+                campaign.backlog.add(message);
             }
         }
     }
@@ -160,31 +132,27 @@ impl Scheduler {
     /// Whether more messages for a receiver wait than should.
     fn is_crowded(&mut self, index: CampaignIx, receiver: &Receiver, now_ms: i64) -> bool {
         let Some(room) = self.room_for(index, receiver, now_ms) else { return false };
-        self.campaigns.get(&index).is_some_and(|campaign| {
-            let waiting = campaign.waiting_for.get(receiver).copied().unwrap_or(0);
-            waiting as u64 > room.messages.saturating_add(campaign.quota() as u64)
-        })
+        self.campaigns
+            .get(&index)
+            .is_some_and(|campaign| campaign.backlog.of(receiver) as u64 > room.messages.saturating_add(campaign.backlog.quota() as u64))
     }
 
     /// A message waits elsewhere than in memory: in the audience, or in the ledger.
     fn put_aside(&mut self, index: CampaignIx, message: ReadyMessage, receiver: &Receiver, now_ms: i64) {
         let room = self.room_for(index, receiver, now_ms);
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        campaign.waits_no_more(&message);
+        campaign.backlog.remove(&message);
         if message.seq.is_none() {
-            campaign.passed_over.insert(receiver.clone());
-            campaign.passing.insert(receiver.clone());
+            campaign.backlog.leave(receiver);
             return;
         }
         // One after the other, as fast as the windows will let them through.
         let opens_ms = room.and_then(|room| room.until_ms).unwrap_or(now_ms).max(now_ms);
         #[allow(clippy::cast_possible_truncation)]
         let gap_ms = room.map_or(0.0, |room| room.gap_ms).clamp(1.0, LOOK_AGAIN_MAX_MS).ceil() as i64;
-        let before = campaign.slots.get(receiver).copied().unwrap_or(0);
         #[allow(clippy::cast_possible_truncation)]
-        let at_ms = (before.max(opens_ms) + gap_ms).min(now_ms + LOOK_AGAIN_MAX_MS as i64);
-        campaign.slots.insert(receiver.clone(), at_ms);
-        campaign.unsettled += 1;
+        let at_ms = campaign.backlog.slot(receiver, opens_ms, gap_ms, now_ms + LOOK_AGAIN_MAX_MS as i64);
+        campaign.tally.unsettled += 1;
         let refusals = message.refusals.to_json();
         let ended = Settled {
             campaign: index,
@@ -202,38 +170,37 @@ impl Scheduler {
     /// Learns of whom enough wait, and puts aside those that keep everybody else out of memory.
     pub(super) fn look_at_crowd(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaigns.get(&index) else { return };
-        let only = campaign.only.clone().unwrap_or_default();
-        if campaign.waiting_for.is_empty() && campaign.passing.is_empty() && campaign.passed_over.is_empty() && only.is_empty() {
+        let receivers = campaign.backlog.receivers();
+        if receivers.is_empty() {
             return;
         }
         let mut only_room = 0_u64;
-        let is_full = campaign.waiting > campaign.may_wait / 2;
-        let receivers: BTreeSet<Receiver> =
-            campaign.waiting_for.keys().chain(&campaign.passing).chain(&campaign.passed_over).chain(&only).cloned().collect();
+        let is_full = campaign.backlog.is_half_full();
         for receiver in receivers {
             let Some(room) = self.room_for(index, &receiver, now_ms) else { continue };
             let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-            let waiting = campaign.waiting_for.get(&receiver).copied().unwrap_or(0);
-            let most = room.messages.saturating_add(campaign.quota() as u64);
+            let backlog = &mut campaign.backlog;
+            let waiting = backlog.of(&receiver);
+            let most = room.messages.saturating_add(backlog.quota() as u64);
             if waiting as u64 >= most {
-                campaign.passing.insert(receiver.clone());
+                backlog.pass(&receiver, true);
             } else if (waiting as u64).saturating_mul(2) <= most {
                 // Not for each single place: half of them first.
-                campaign.passing.remove(&receiver);
+                backlog.pass(&receiver, false);
             }
-            if only.contains(&receiver) && !campaign.passing.contains(&receiver) {
+            if !backlog.passes(&receiver) && backlog.only.as_ref().is_some_and(|only| only.contains(&receiver)) {
                 only_room = only_room.saturating_add(most.saturating_sub(waiting as u64));
             }
             let is_shut = room.until_ms.is_some_and(|until| until > now_ms + SOON_MS);
-            if is_full && is_shut && waiting > campaign.quota() {
-                let excess = waiting - campaign.quota();
+            if is_full && is_shut && waiting > backlog.quota() {
+                let excess = waiting - backlog.quota();
                 self.make_room(index, &receiver, excess, now_ms);
             }
         }
         if let Some(campaign) = self.campaigns.get_mut(&index) {
-            let requested = campaign.requested as u64;
-            let room = if campaign.only.is_some() { only_room.saturating_sub(requested) } else { u64::MAX };
-            campaign.only_room = usize::try_from(room).unwrap_or(usize::MAX);
+            let requested = campaign.feeder.requested as u64;
+            let room = if campaign.backlog.only.is_some() { only_room.saturating_sub(requested) } else { u64::MAX };
+            campaign.backlog.only_room = usize::try_from(room).unwrap_or(usize::MAX);
         }
     }
 
@@ -254,7 +221,7 @@ impl Scheduler {
     /// The feeder passed over people of these receivers.
     pub fn passed_over(&mut self, index: CampaignIx, receivers: BTreeSet<Receiver>) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.passed_over.extend(receivers);
+            campaign.backlog.passed_over.extend(receivers);
         }
     }
 
@@ -264,27 +231,24 @@ impl Scheduler {
         if self.mutant == Some(super::Mutant::PassedOverAreForgotten)
             && let Some(campaign) = self.campaigns.get_mut(&index)
         {
-            campaign.passed_over.clear();
+            campaign.backlog.passed_over.clear();
         }
         self.campaigns.get(&index).is_some_and(|campaign| {
             campaign.phase == Phase::Feeding
-                && campaign.audience_done
-                && campaign.requested == 0
-                && campaign.preparing == 0
-                && !campaign.fetching
+                && campaign.audience.is_read
+                && campaign.feeder.owes_nothing()
                 && !campaign.eligible.is_empty()
-                && campaign.passed_over.iter().any(|receiver| !campaign.passing.contains(receiver))
+                && campaign.backlog.wants_passed_over()
         })
     }
 
     /// Reads the audience again, for those who were passed over. Rendered messages that wait are among them.
     pub(super) fn read_again(&mut self, index: CampaignIx) {
         let Some(campaign) = self.campaigns.get(&index) else { return };
-        let left = campaign.passed_over.iter().chain(campaign.waiting_for.keys()).cloned().collect();
-        let only: Option<BTreeSet<Receiver>> = campaign.waits_for_receivers_alone().then_some(left);
+        let only = campaign.backlog.only_for_another_reading();
         self.unfeed(index);
         if let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.only = only;
+            campaign.backlog.only = only;
         }
         self.feed(index);
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Action, Blocker, DUE_MAX, Disposition, Opened, Phase, ReadyMessage, RenderFailure, Scheduler, Settled, TRY_AGAIN_MS};
-use crate::dispatch::{campaign::CampaignRun, index::CampaignIx, lane::Lane, unread::Unread};
+use super::{Action, Blocker, DUE_MAX, Disposition, Opened, Phase, ReadyMessage, RenderFailure, Scheduler, Settled};
+use crate::dispatch::{campaign::CampaignRun, index::CampaignIx, lane::Lane};
 use crate::resources::Key;
 
 impl Scheduler {
@@ -36,17 +36,13 @@ impl Scheduler {
         if let Some(campaign) = self.campaigns.get_mut(&index)
             && campaign.phase == Phase::Resting
             && !campaign.intent.hold
-            && campaign.blocker.is_none()
-            && !campaign.retired
-            && !campaign.is_resuming
+            && campaign.blocked.by.is_none()
+            && !campaign.is_retired
+            && !campaign.record.is_resuming
         {
             campaign.phase = Phase::Feeding;
-            campaign.feeder_epoch += 1;
-            campaign.audience_done = false;
-            campaign.requested = 0;
-            campaign.preparing = 0;
-            // Messages that were fetched and not sent were returned, and may be due already.
-            campaign.next_due_ms = (campaign.counts.deferred > 0).then_some(0);
+            campaign.audience.is_read = false;
+            campaign.feeder.begin(campaign.tally.counts.deferred > 0);
             self.want_feeder(index);
         }
     }
@@ -54,7 +50,7 @@ impl Scheduler {
     /// The feeder is running and takes requests.
     pub fn feeder_started(&mut self, index: CampaignIx) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.has_feeder = campaign.phase == Phase::Feeding;
+            campaign.feeder.is_running = campaign.phase == Phase::Feeding;
             self.has_more_to_do = true;
         }
     }
@@ -65,29 +61,20 @@ impl Scheduler {
             return;
         }
         campaign.phase = Phase::Resting;
-        campaign.feeder_epoch += 1;
-        campaign.waiting = 0;
-        campaign.waiting_for.clear();
-        campaign.passing.clear();
-        campaign.passed_over.clear();
-        campaign.only = None;
-        campaign.has_feeder = false;
-        campaign.is_seeking = false;
-        let fetching = std::mem::take(&mut campaign.fetching);
+        campaign.backlog.clear();
+        let was_fetching = campaign.feeder.stop();
         drop(self.unplaced.drain(Some(index)));
         for lane in self.lanes.values_mut() {
             drop(lane.turns.drain(Some(index)));
         }
-        self.releasing += 1 + usize::from(fetching);
+        self.releasing += 1 + usize::from(was_fetching);
         self.actions.push(Action::StopFeeder(index));
     }
 
     /// Stops the campaign for a blocker, or makes it wait if the blocker is transient.
     pub(super) fn stop_for(&mut self, index: CampaignIx, blocker: Blocker, now_ms: i64) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
-            let after = blocker.retry_after.map_or(TRY_AGAIN_MS, |after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
-            campaign.try_again_ms = (!blocker.needs_person).then_some(now_ms.saturating_add(after));
-            campaign.blocker = Some(blocker);
+            campaign.blocked.stop(blocker, now_ms);
         }
         self.unfeed(index);
     }
@@ -95,7 +82,7 @@ impl Scheduler {
     /// Whether an event comes from the feeder that is running now.
     #[must_use]
     pub fn is_current(&self, index: CampaignIx, feeder_epoch: u64) -> bool {
-        self.campaign(index).is_some_and(|campaign| campaign.feeder_epoch == feeder_epoch && campaign.phase == Phase::Feeding)
+        self.campaign(index).is_some_and(|campaign| campaign.feeder.epoch == feeder_epoch && campaign.phase == Phase::Feeding)
     }
 
     /// Takes rendered messages; `requested` of them had been asked for with [`Action::RequestRows`], `due` deferred ones were
@@ -103,18 +90,16 @@ impl Scheduler {
     pub fn prepared(&mut self, index: CampaignIx, mut messages: Vec<ReadyMessage>, requested: usize, due: usize, now_ms: i64) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             if requested > 0 && !messages.is_empty() {
-                campaign.unread = None;
+                campaign.blocked.audience_read();
             }
-            campaign.requested = campaign.requested.saturating_sub(requested);
-            campaign.preparing = campaign.preparing.saturating_sub(due);
+            campaign.feeder.brought(&messages, requested, due);
             for message in &mut messages {
                 message.receiver = self.receivers.of(&message.recipient);
-                campaign.begins_to_wait(message);
+                campaign.backlog.add(message);
             }
-            campaign.message_bytes = messages.iter().map(|message| message.content.len()).max().unwrap_or(campaign.message_bytes);
         }
         // A share is judged from 100 recipients on, whoever the hundredth is.
-        let blocker = self.campaigns.get(&index).filter(|run| run.blocker.is_none()).and_then(CampaignRun::too_many_render_errors);
+        let blocker = self.campaigns.get(&index).filter(|run| run.blocked.by.is_none()).and_then(CampaignRun::too_many_render_errors);
         if let Some(blocker) = blocker {
             return self.stop_until_fixed(index, blocker, now_ms);
         }
@@ -132,13 +117,10 @@ impl Scheduler {
         let RenderFailure { seq, was_deferred, recipient, message } = failed;
         let mut blocker = None;
         if let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.unsettled += 1;
+            campaign.tally.unsettled += 1;
             // A claim of an earlier process may have been mailed, whatever its template does now.
-            if seq.is_none() || was_deferred {
-                campaign.render_failures += 1;
-            }
-            campaign.last_render_error.clone_from(&message);
-            if campaign.blocker.is_none() {
+            campaign.tally.render_failed(seq.is_none() || was_deferred, &message);
+            if campaign.blocked.by.is_none() {
                 blocker = campaign.too_many_render_errors();
             }
         }
@@ -167,7 +149,7 @@ impl Scheduler {
     /// A deferred recipient is gone from the audience.
     pub fn withdrawn(&mut self, index: CampaignIx, seq: u64, recipient: Arc<str>, now_ms: i64) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.unsettled += 1;
+            campaign.tally.unsettled += 1;
         }
         let ended = Settled {
             campaign: index,
@@ -185,7 +167,7 @@ impl Scheduler {
     /// The audience cannot be read any further.
     pub fn feeder_failed(&mut self, index: CampaignIx, blocker: Blocker, now_ms: i64) {
         let blocker = match self.campaigns.get_mut(&index) {
-            Some(campaign) => Unread::note(&mut campaign.unread, blocker, now_ms),
+            Some(campaign) => campaign.blocked.not_read(blocker, now_ms),
             None => blocker,
         };
         self.stop_for(index, blocker, now_ms);
@@ -193,21 +175,21 @@ impl Scheduler {
 
     /// Something of the audience could be read.
     pub fn audience_opened(&mut self, index: CampaignIx) {
-        if let Some(unread) = self.campaigns.get_mut(&index).and_then(|campaign| campaign.unread.as_mut()) {
-            unread.is_open = true;
+        if let Some(campaign) = self.campaigns.get_mut(&index) {
+            campaign.blocked.audience_opened();
         }
     }
 
     /// The audience file that this feeder read, or could not read, has changed.
     pub fn audience_touched(&mut self, index: CampaignIx, feeder_epoch: u64) {
-        let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.feeder_epoch == feeder_epoch) else { return };
+        let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.feeder.epoch == feeder_epoch) else { return };
         if campaign.phase == Phase::Closed {
             self.actions.push(Action::CountAdded(index));
             return;
         }
-        let Some(reason) = campaign.blocker.as_ref().map(|blocker| blocker.reason) else { return };
+        let Some(reason) = campaign.blocked.by.as_ref().map(|blocker| blocker.reason) else { return };
         if reason.is_of_rows() {
-            campaign.blocker = None;
+            campaign.blocked.by = None;
             self.retry_failed_templates(index);
             self.feed(index);
         }
@@ -216,12 +198,7 @@ impl Scheduler {
     /// Deferred messages were fetched (`count` of them are being prepared); `next_due_ms` is when the next one is due.
     pub fn due_fetched(&mut self, index: CampaignIx, count: usize, next_due_ms: Option<i64>) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.fetching = false;
-            campaign.preparing += count;
-            campaign.next_due_ms = match (campaign.next_due_ms, next_due_ms) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
+            campaign.feeder.fetched(count, next_due_ms);
         }
     }
 
@@ -229,8 +206,8 @@ impl Scheduler {
     pub(super) fn request_more(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.phase == Phase::Feeding) else { return };
         let can_send = !campaign.eligible.is_empty();
-        let held = campaign.waiting + campaign.requested;
-        let is_due = campaign.next_due_ms.is_some_and(|due| due <= now_ms);
+        let held = campaign.backlog.messages + campaign.feeder.requested;
+        let is_due = campaign.feeder.is_due(now_ms);
         let lanes = &self.lanes;
         let room = || {
             let servers = campaign.eligible.servers().iter();
@@ -238,50 +215,49 @@ impl Scheduler {
         };
         let most = self.rendered.most(campaign.as_feeding(held), room);
         // Who was passed over is met again also once nothing is limited any more.
-        if !self.receivers.is_empty() || !campaign.passed_over.is_empty() {
-            campaign.may_wait = most.max(1);
+        if !self.receivers.is_empty() || !campaign.backlog.passed_over.is_empty() {
+            campaign.backlog.set_most(most.max(1));
             self.look_at_crowd(index, now_ms);
             if self.reads_again(index) {
                 return self.read_again(index);
             }
         }
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        let held = campaign.waiting + campaign.requested;
+        let held = campaign.backlog.messages + campaign.feeder.requested;
         // However many are due, they get no more memory than the audience may have.
-        if can_send && is_due && !campaign.fetching && campaign.preparing == 0 && most > 0 && campaign.waiting <= most {
-            campaign.fetching = true;
-            campaign.next_due_ms = None;
+        if can_send && is_due && campaign.feeder.prepares_nothing() && most > 0 && campaign.backlog.messages <= most {
+            campaign.feeder.fetch();
             self.actions.push(Action::FetchDue { campaign: index, most: most.min(DUE_MAX) });
         }
-        if can_send && !campaign.audience_done && most > 0 && held <= most / 2 && campaign.has_others() {
-            let more = if campaign.only.is_some() { campaign.only_room.min(most - held) } else { most - held };
+        if can_send && !campaign.audience.is_read && most > 0 && held <= most / 2 && campaign.backlog.has_others() {
+            let more = if campaign.backlog.only.is_some() { campaign.backlog.only_room.min(most - held) } else { most - held };
             if more == 0 {
                 return;
             }
             self.rendered.ask(campaign.as_feeding(held), more);
             self.last_asked = index;
-            campaign.requested += more;
-            let passing = campaign.passing(&self.receivers);
+            campaign.feeder.requested += more;
+            let passing = campaign.backlog.passing(&self.receivers);
             self.actions.push(Action::RequestRows { campaign: index, count: more, passing });
         }
-        if campaign.rollout.is_some() {
+        if campaign.record.rollout.is_some() {
             self.note_step(index);
         }
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        if campaign.is_drained() && !campaign.closing {
+        if campaign.is_drained() && !campaign.record.is_closing {
             // Held messages that no other server may take wait for a person.
             if self.settle_held(index, now_ms) {
                 return;
             }
             let Some(campaign) = self.campaigns.get_mut(&index) else { return };
             // The others are mailed in the steps to come.
-            if campaign.outside > 0 && campaign.sample().is_some() {
+            if campaign.audience.outside > 0 && campaign.sample().is_some() {
                 return;
             }
             if let Some(blocker) = campaign.unfinished() {
                 return self.stop_until_fixed(index, blocker, now_ms);
             }
-            campaign.closing = true;
+            campaign.record.is_closing = true;
             self.actions.push(Action::Close(index));
         }
     }

@@ -6,7 +6,7 @@ use super::{Action, Blocker, Disposition, Phase, PlannedBar, ReadyMessage, Reaso
 use crate::dispatch::index::{CampaignIx, LaneIx};
 use crate::{
     dispatch::{
-        campaign::CampaignRun,
+        campaign::{CampaignRun, guards::Held},
         guard::{Suspect, domain_of},
         likeness::Likeness,
         refusals::Ground,
@@ -25,26 +25,15 @@ const LOOK_AGAIN_MS: i64 = 30_000;
 impl CampaignRun {
     /// The server that waits for a recipient in another domain, if this message is for one.
     pub(super) fn lane_on_trial(&self, message: &ReadyMessage) -> Option<LaneIx> {
-        if self.guards.values().all(|guard| !guard.is_on_trial()) {
+        if self.guards.by_lane.values().all(|guard| !guard.is_on_trial()) {
             return None;
         }
         let domain = domain_of(&message.recipient);
         let is_usable =
             |lane: LaneIx| self.eligible.servers().iter().any(|(known, _)| known.id == lane && !message.refusals.names(&known.name));
-        let mut waiting = self.guards.iter().filter(|(_, guard)| guard.is_on_trial() && guard.takes(&domain) && guard.in_flight == 0);
+        let mut waiting =
+            self.guards.by_lane.iter().filter(|(_, guard)| guard.is_on_trial() && guard.takes(&domain) && guard.in_flight == 0);
         waiting.find(|(lane, _)| is_usable(**lane)).map(|(lane, _)| *lane)
-    }
-
-    /// Ends the campaign's rests at servers that are over by now. True if there was one: servers have to be picked again.
-    pub(super) fn has_rested(now_ms: i64) -> impl FnMut(&mut Self) -> bool {
-        move |campaign| {
-            let mut is_over = false;
-            for guard in campaign.guards.values_mut().filter(|guard| guard.rests_until_ms > 0 && guard.rests_until_ms <= now_ms) {
-                guard.rests_until_ms = 0;
-                is_over = true;
-            }
-            is_over
-        }
     }
 }
 
@@ -52,7 +41,7 @@ impl Scheduler {
     /// Takes the server out of use for the campaign until a person acts. Its held messages go to others, if there are any.
     pub(super) fn bar(&mut self, index: CampaignIx, lane: LaneIx, bar: Bar, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        let guard = campaign.guards.entry(lane).or_default();
+        let guard = campaign.guards.of_mut(lane);
         guard.clear();
         if guard.bar.is_some() {
             return;
@@ -70,14 +59,14 @@ impl Scheduler {
     /// Whether a server is out of use for the campaign until a person acts.
     fn is_barred(&self, campaign: &CampaignRun, server: &Key) -> bool {
         match self.lane_index.get(server) {
-            Some(lane) => campaign.bar_at(*lane).is_some(),
-            None => campaign.bars_elsewhere.contains_key(server.to_string().as_str()),
+            Some(lane) => campaign.guards.bar_at(*lane).is_some(),
+            None => campaign.guards.is_barred_elsewhere(server),
         }
     }
 
     /// Whether the campaign may use a server that has not refused a held message and is not out of use.
     fn has_another(&self, index: CampaignIx, seq: u64) -> bool {
-        let Some((campaign, held)) = self.campaign(index).and_then(|campaign| Some((campaign, campaign.held.get(&seq)?))) else {
+        let Some((campaign, held)) = self.campaign(index).and_then(|campaign| Some((campaign, campaign.guards.held.get(&seq)?))) else {
             return false;
         };
         campaign
@@ -93,8 +82,8 @@ impl Scheduler {
         let Some(campaign) = self.campaign(index) else { return };
         let mut released = Vec::new();
         let mut suspects = Vec::new();
-        for (seq, held) in &campaign.held {
-            let is_barred = held.lane.is_none_or(|lane| campaign.bar_at(lane).is_some());
+        for (seq, held) in &campaign.guards.held {
+            let is_barred = held.lane.is_none_or(|lane| campaign.guards.bar_at(lane).is_some());
             let last = held.refusals.last();
             match (is_barred, held.lane, last) {
                 (false, Some(lane), Some(refused)) if refused.ground == Ground::Unclear => {
@@ -110,7 +99,7 @@ impl Scheduler {
         }
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
         for (lane, suspect) in suspects {
-            campaign.guards.entry(lane).or_default().know(suspect);
+            campaign.guards.of_mut(lane).know(suspect);
         }
     }
 
@@ -122,8 +111,8 @@ impl Scheduler {
 
     fn end_held(&mut self, index: CampaignIx, seq: u64, end: Disposition, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        let Some(held) = campaign.held.remove(&seq) else { return };
-        campaign.unsettled += 1;
+        let Some(held) = campaign.guards.held.remove(&seq) else { return };
+        campaign.tally.unsettled += 1;
         let ended = Settled {
             campaign: index,
             seq: Some(seq),
@@ -140,11 +129,11 @@ impl Scheduler {
     /// Judges the suspects, since everything else in the run has a final outcome. True if the run cannot be closed yet.
     pub(super) fn settle_held(&mut self, index: CampaignIx, now_ms: i64) -> bool {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return false };
-        if campaign.held.is_empty() {
+        if campaign.guards.held.is_empty() {
             return false;
         }
         let mut suspects = Vec::new();
-        for guard in campaign.guards.values_mut() {
+        for guard in campaign.guards.by_lane.values_mut() {
             let has_accepted = guard.has_accepted;
             suspects.extend(guard.clear().into_iter().map(|seq| (seq, has_accepted)));
         }
@@ -171,8 +160,7 @@ impl Scheduler {
 
     fn stop_held(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaign(index) else { return };
-        let bars: Vec<&Bar> =
-            campaign.guards.values().filter_map(|guard| guard.bar.as_ref()).chain(campaign.bars_elsewhere.values()).collect();
+        let bars: Vec<&Bar> = campaign.guards.bars().collect();
         let reason = bars.first().map_or(Reason::RefusedAlike, |bar| bar.reason);
         let told = bars.iter().map(|bar| bar.message.as_str()).collect::<Vec<_>>().join(" ");
         let message = format!(
@@ -189,8 +177,8 @@ impl Scheduler {
             campaign.intent.candidates.iter().filter(|candidate| !message.refusals.names(&candidate.to_string())).collect();
         let (has_none, are_barred) = (open.is_empty(), open.iter().all(|candidate| self.is_barred(campaign, candidate)));
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        campaign.waits_no_more(&message);
-        campaign.unsettled += 1;
+        campaign.backlog.remove(&message);
+        campaign.tally.unsettled += 1;
         let refusals = message.refusals.to_json();
         let (end, reply) = match refusals {
             _ if has_none && message.refusals.are_all_of_the_message() => (Disposition::Rejected, Some(message.refusals.told())),
@@ -201,9 +189,8 @@ impl Scheduler {
                     .and_then(|refused| refused.server.split_once('/'))
                     .and_then(|(namespace, name)| self.lane_index.get(&Key::new(namespace, name)).copied());
                 if let Some(seq) = message.seq {
-                    let held =
-                        crate::dispatch::campaign::Held { recipient: message.recipient.clone(), lane, refusals: message.refusals.clone() };
-                    campaign.held.insert(seq, held);
+                    let held = Held { recipient: message.recipient.clone(), lane, refusals: message.refusals.clone() };
+                    campaign.guards.held.insert(seq, held);
                 }
                 (Disposition::Held { fields: message.fields.clone(), refusals }, None)
             }
@@ -249,10 +236,10 @@ impl Scheduler {
             return self.place(index, message, now_ms);
         }
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        if campaign.audience_done && campaign.requested == 0 {
+        if campaign.audience.is_read && campaign.feeder.requested == 0 {
             self.nobody_else(index, now_ms);
-        } else if !campaign.is_seeking {
-            campaign.is_seeking = true;
+        } else if !campaign.feeder.is_seeking {
+            campaign.feeder.is_seeking = true;
             self.actions.push(Action::Seek { campaign: index, domain });
         }
     }
@@ -260,15 +247,17 @@ impl Scheduler {
     /// The audience, as far as it was searched, has nobody in another domain.
     pub fn nobody_else(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        campaign.is_seeking = false;
+        campaign.feeder.is_seeking = false;
         let judged: Vec<_> = campaign
             .guards
+            .by_lane
             .iter_mut()
             .filter(|(_, guard)| guard.is_on_trial())
             .map(|(lane, guard)| (*lane, guard.nobody_else(), guard.last_seq()))
             .collect();
         for (lane, judgement, last) in judged {
-            let reply = last.and_then(|seq| self.campaign(index)?.held.get(&seq)?.refusals.last().map(|refused| refused.reply.clone()));
+            let reply =
+                last.and_then(|seq| self.campaign(index)?.guards.held.get(&seq)?.refusals.last().map(|refused| refused.reply.clone()));
             self.follow(index, lane, judgement, None, &reply.unwrap_or_default(), now_ms);
         }
     }
@@ -276,7 +265,7 @@ impl Scheduler {
     /// The feeder found somebody in another domain; the message itself arrives through [`Scheduler::prepared`].
     pub fn sought(&mut self, index: CampaignIx) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.is_seeking = false;
+            campaign.feeder.is_seeking = false;
         }
     }
 
@@ -286,7 +275,7 @@ impl Scheduler {
     pub(super) fn resume_if_asked(&mut self, index: CampaignIx) {
         let Some(campaign) = self.campaigns.get(&index) else { return };
         let Some(resume) = &campaign.intent.resume else { return };
-        if campaign.phase == Phase::Opening || campaign.is_resuming || campaign.resume_handled.has(&resume.token) {
+        if campaign.phase == Phase::Opening || campaign.record.is_resuming || campaign.record.resume_handled.has(&resume.token) {
             return;
         }
         self.resume(index, resumption(resume));
@@ -295,8 +284,7 @@ impl Scheduler {
     /// Resumes a campaign with bars of an older spec: a change of the spec lifts them.
     pub(super) fn resume_after_edit(&mut self, index: CampaignIx) {
         let Some(campaign) = self.campaigns.get(&index) else { return };
-        let mut bars = campaign.guards.values().filter_map(|guard| guard.bar.as_ref()).chain(campaign.bars_elsewhere.values());
-        if bars.any(|bar| bar.work_hash != campaign.intent.work.work_hash) {
+        if campaign.guards.bars().any(|bar| bar.work_hash != campaign.intent.work.work_hash) {
             self.resume(index, Resumption { token: None, held: Some(ResumeHeld::Retry), resends_unknown: false });
         } else {
             self.retry_failed_templates(index);
@@ -305,8 +293,7 @@ impl Scheduler {
 
     /// Retries recipients whose template failed with what was fixed, unless the run has completed without them.
     pub(super) fn retry_failed_templates(&mut self, index: CampaignIx) {
-        let has_failed =
-            |campaign: &CampaignRun| campaign.phase != Phase::Closed && campaign.counts.render_failed + campaign.render_failures > 0;
+        let has_failed = |campaign: &CampaignRun| campaign.phase != Phase::Closed && campaign.tally.render_failed_so_far() > 0;
         if self.campaigns.get(&index).is_some_and(has_failed) {
             self.resume(index, Resumption { token: None, held: None, resends_unknown: false });
         }
@@ -314,9 +301,10 @@ impl Scheduler {
 
     fn resume(&mut self, index: CampaignIx, resumption: Resumption) {
         self.unfeed(index);
-        if let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| campaign.phase != Phase::Opening && !campaign.is_resuming)
+        if let Some(campaign) =
+            self.campaigns.get_mut(&index).filter(|campaign| campaign.phase != Phase::Opening && !campaign.record.is_resuming)
         {
-            campaign.is_resuming = true;
+            campaign.record.is_resuming = true;
             self.actions.push(Action::Resume { campaign: index, resumption });
         }
     }
@@ -324,25 +312,17 @@ impl Scheduler {
     /// The ledger has carried out a resumption. `is_open`: the run has something to send.
     pub fn resumed(&mut self, index: CampaignIx, resumption: &Resumption, is_open: bool, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        campaign.is_resuming = false;
+        campaign.record.is_resuming = false;
         if let Some(token) = &resumption.token {
-            campaign.resume_handled.note(token);
+            campaign.record.resume_handled.note(token);
         }
         if resumption.held.is_some() {
-            campaign.held.clear();
-            campaign.bars_elsewhere.clear();
-            for guard in campaign.guards.values_mut() {
-                guard.clear();
-                guard.bar = None;
-                guard.rests_until_ms = 0;
-            }
+            campaign.guards.lift_all();
         }
-        campaign.blocker = None;
-        campaign.try_again_ms = None;
+        campaign.blocked.clear();
         if campaign.phase == Phase::Closed && is_open {
             campaign.phase = Phase::Resting;
-            campaign.is_reopened = true;
-            campaign.completed_ms = None;
+            campaign.record.reopened();
         }
         self.settle_lanes(now_ms);
         self.feed(index);
@@ -351,7 +331,7 @@ impl Scheduler {
     /// The resumption failed; it is requested again.
     pub fn not_resumed(&mut self, index: CampaignIx) {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.is_resuming = false;
+            campaign.record.is_resuming = false;
         }
         self.resume_if_asked(index);
     }

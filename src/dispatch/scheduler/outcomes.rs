@@ -5,7 +5,7 @@ use crate::dispatch::index::{CampaignIx, LaneIx};
 use crate::{
     dispatch::{
         calls::CallId,
-        campaign::{CampaignRun, Held},
+        campaign::{CampaignRun, guards::Held},
         guard::{Judgement, Suspect},
         likeness::Likeness,
         refusals::{Ground, RefusedBy},
@@ -42,10 +42,8 @@ impl Scheduler {
             lane.connections.answered();
         }
         if let Some(campaign) = self.campaigns.get_mut(&flight.campaign) {
-            campaign.in_flight -= 1;
-            if let Some(guard) = campaign.guards.get_mut(&flight.lane) {
-                guard.in_flight = guard.in_flight.saturating_sub(1);
-            }
+            campaign.tally.in_flight -= 1;
+            campaign.guards.landed(flight.lane);
             for limits in campaign.intent.shared_limits() {
                 if let Some(limiter) = self.shared_limiters.get_mut(&limits.key) {
                     limiter.settle(written_ms, now_ms);
@@ -88,7 +86,7 @@ impl Scheduler {
             lane.is_on_trial = false;
         }
         self.end_flight(flight, Disposition::Accepted, Some(reply), now_ms);
-        let Some(guard) = self.campaigns.get_mut(&index).and_then(|campaign| campaign.guards.get_mut(&lane_id)) else { return };
+        let Some(guard) = self.campaigns.get_mut(&index).and_then(|campaign| campaign.guards.by_lane.get_mut(&lane_id)) else { return };
         if guard.is_at_rest() {
             return;
         }
@@ -110,8 +108,8 @@ impl Scheduler {
             (Scope::Sender | Scope::Content, false) => {
                 let asked_ms = millis(refusal.retry_after);
                 if let Some(campaign) = self.campaigns.get_mut(&flight.campaign) {
-                    campaign.guards.entry(flight.lane).or_default().rest(asked_ms, now_ms);
-                    campaign.last_refusal = refusal.cause.as_ref().map(|cause| (cause.reason, cause.message.clone()));
+                    campaign.guards.of_mut(flight.lane).rest(asked_ms, now_ms);
+                    campaign.guards.last_refusal = refusal.cause.as_ref().map(|cause| (cause.reason, cause.message.clone()));
                 }
                 self.return_flight(flight, refusal.reply, now_ms);
                 self.settle_lanes(now_ms);
@@ -158,7 +156,7 @@ impl Scheduler {
         let refusals = flight.refusals.clone();
         let domain = domain_of(&recipient);
         let is_over = refusals.are_two_opinions();
-        let guard = self.campaigns.get_mut(&index).map(|campaign| campaign.guards.entry(lane_id).or_default());
+        let guard = self.campaigns.get_mut(&index).map(|campaign| campaign.guards.of_mut(lane_id));
         let Some(guard) = guard else { return };
         let is_known = guard.bar.is_some();
         let end = if is_over || (refusal.scope == Scope::Unclear && !is_known && guard.is_settled(&domain)) {
@@ -174,7 +172,7 @@ impl Scheduler {
             _ => guard.refused(Suspect { seq, domain, likeness: Likeness::of(&refusal.reply, &recipient), refused_ms: now_ms }),
         };
         if is_held && let Some(campaign) = self.campaigns.get_mut(&index) {
-            campaign.held.insert(seq, Held { recipient, lane: Some(lane_id), refusals });
+            campaign.guards.held.insert(seq, Held { recipient, lane: Some(lane_id), refusals });
         }
         self.end_flight(flight, end, Some(refusal.reply.clone()), now_ms);
         if is_known && is_held {

@@ -99,8 +99,8 @@ impl Scheduler {
     /// Gives up a message that no server accepted in time.
     fn expire(&mut self, index: CampaignIx, message: ReadyMessage, now_ms: i64) {
         let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        campaign.waits_no_more(&message);
-        campaign.unsettled += 1;
+        campaign.backlog.remove(&message);
+        campaign.tally.unsettled += 1;
         let (seq, recipient) = (message.seq, message.recipient);
         let ended = Settled {
             campaign: index,

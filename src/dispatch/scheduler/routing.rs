@@ -55,12 +55,8 @@ impl Scheduler {
             // It may have been deleted and applied again: the control plane knows the failures of its predecessor.
             lane.failures = intent.acknowledged_failures;
             for campaign in self.campaigns.values_mut() {
-                let bar = campaign.bars_elsewhere.remove(&lane.reference.name);
-                let has_accepted = campaign.accepted.get(&lane.reference.name).is_some_and(|count| *count > 0);
-                if bar.is_some() || has_accepted {
-                    let guard = campaign.guards.entry(index).or_default();
-                    (guard.bar, guard.has_accepted) = (bar, has_accepted);
-                }
+                let has_accepted = campaign.tally.was_accepted_by(&lane.reference.name);
+                campaign.guards.lane_came(&lane.reference, has_accepted);
             }
             lane
         });
@@ -108,13 +104,12 @@ impl Scheduler {
                 let has_other_senders = campaign.intent.senders != intent.senders;
                 campaign.intent = intent.clone();
                 if changed {
-                    campaign.blocker = None;
-                    campaign.try_again_ms = None;
-                    campaign.unread = None;
-                    campaign.mail_from.clear();
-                    if campaign.phase == Phase::Closed && intent.work.reopen > campaign.reopen {
+                    campaign.blocked.clear();
+                    campaign.blocked.audience_read();
+                    campaign.forget_senders();
+                    if campaign.phase == Phase::Closed && intent.work.reopen > campaign.record.reopen {
                         campaign.phase = Phase::Opening;
-                        campaign.completed_ms = None;
+                        campaign.record.completed_ms = None;
                         self.actions.push(Action::Open(index));
                         return;
                     }
@@ -149,7 +144,7 @@ impl Scheduler {
         if let Some(index) = self.campaign_index.remove(key) {
             self.unfeed(index);
             if let Some(campaign) = self.campaigns.get_mut(&index) {
-                campaign.retired = true;
+                campaign.is_retired = true;
             }
             self.forget_retired(index);
         }
@@ -157,7 +152,7 @@ impl Scheduler {
 
     /// Removes a retired campaign once everything of it is durable; its feeder was stopped before.
     pub(super) fn forget_retired(&mut self, index: CampaignIx) {
-        if self.campaigns.get(&index).is_some_and(|campaign| campaign.retired && campaign.unsettled == 0) {
+        if self.campaigns.get(&index).is_some_and(|campaign| campaign.is_retired && campaign.tally.unsettled == 0) {
             self.campaigns.remove(&index);
             self.reroutes.forget(index);
             self.forget_feeder(index);
@@ -173,10 +168,7 @@ impl Scheduler {
         self.lanes.remove(&index);
         self.lane_index.remove(&key);
         for campaign in self.campaigns.values_mut() {
-            campaign.mail_from.remove(&index);
-            if let Some(bar) = campaign.guards.remove(&index).and_then(|guard| guard.bar) {
-                campaign.bars_elsewhere.insert(key.to_string().into(), bar);
-            }
+            campaign.lane_went(index, &key);
         }
         self.actions.push(Action::ForgetServer(index));
     }
@@ -229,7 +221,7 @@ impl Scheduler {
         for lane in self.lanes.values_mut() {
             lane.users = 0;
         }
-        for campaign in self.campaigns.values().filter(|campaign| !campaign.retired && !campaign.intent.hold) {
+        for campaign in self.campaigns.values().filter(|campaign| !campaign.is_retired && !campaign.intent.hold) {
             for index in campaign.intent.servers.iter().filter_map(|(key, _)| self.lane_index.get(key)) {
                 if let Some(lane) = self.lanes.get_mut(index) {
                     lane.users += 1;
@@ -248,18 +240,19 @@ impl Scheduler {
 
     /// Determines the servers that one campaign may use now.
     pub(super) fn fit_campaign(&mut self, index: CampaignIx, now_ms: i64) {
-        let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| !campaign.retired && !campaign.intent.hold) else { return };
+        let Some(campaign) = self.campaigns.get_mut(&index).filter(|campaign| !campaign.is_retired && !campaign.intent.hold) else {
+            return;
+        };
         let (lanes, lane_index, guards, servers) = (&self.lanes, &self.lane_index, &campaign.guards, &campaign.intent.servers);
         let fitting = || {
             let eligible = servers.iter().filter_map(|(key, weight)| {
                 let index = lane_index.get(key)?;
                 let lane = lanes.get(index)?;
-                let is_open = guards.get(index).is_none_or(|guard| guard.is_open(now_ms));
-                (lane.is_eligible() && is_open).then(|| (lane.reference.clone(), *weight))
+                (lane.is_eligible() && guards.is_open_at(*index, now_ms)).then(|| (lane.reference.clone(), *weight))
             });
             EligibleSet::new(eligible)
         };
-        campaign.eligible = if guards.values().all(|guard| guard.is_open(now_ms)) {
+        campaign.eligible = if guards.are_open(now_ms) {
             self.alike.entry(servers.as_ptr().addr()).or_insert_with(|| (servers.clone(), fitting())).1.clone()
         } else {
             fitting()

@@ -156,13 +156,13 @@ impl DispatchTask {
         };
         let spec = FeederSpec {
             campaign: index,
-            feeder_epoch: campaign.feeder_epoch,
+            feeder_epoch: campaign.feeder.epoch,
             key: campaign.key.clone(),
             run_id,
             intent: campaign.intent.clone(),
             people,
             template,
-            adds_nobody: campaign.is_reopened,
+            adds_nobody: campaign.record.is_reopened,
             sample: campaign.sample(),
             links: self.handles.links.clone(),
         };
@@ -185,7 +185,7 @@ impl DispatchTask {
     pub(super) fn fetch_due(&mut self, index: CampaignIx, most: usize) {
         let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
         let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
-        let feeder_epoch = campaign.feeder_epoch;
+        let feeder_epoch = campaign.feeder.epoch;
         tokio::spawn(async move {
             let due = async {
                 let messages = ledger.due(run_id, now_ms, most).await?;
@@ -234,7 +234,7 @@ impl DispatchTask {
 
     pub(super) fn close(&mut self, index: CampaignIx) {
         let (Some(run_id), Some(campaign)) = (self.runs.get(&index).copied(), self.scheduler.campaign(index)) else { return };
-        let (counts, reopen) = (&campaign.counts, campaign.intent.work.reopen);
+        let (counts, reopen) = (&campaign.tally.counts, campaign.intent.work.reopen);
         let (total, excluded) = (counts.total.unwrap_or(0), counts.excluded);
         let read = AudienceRead { total, duplicates: counts.duplicates, excluded, bad_rows: counts.bad_rows };
         let unmatched = self.unmatched.get(&index).cloned().unwrap_or_default();
@@ -262,10 +262,10 @@ impl DispatchTask {
     /// at once; for a completed campaign, added rows are counted.
     pub(super) fn await_another_version(&mut self, index: CampaignIx, versions: Option<Versions>, every: Duration) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
-        let (feeder_epoch, answers) = (campaign.feeder_epoch, self.answers.clone());
+        let (feeder_epoch, answers) = (campaign.feeder.epoch, self.answers.clone());
         let Some(people) = self.handles.contents.get(&campaign.key).map(|content| content.people.clone()) else { return };
         // What is fetched has no version: it is asked for again, less and less often.
-        let first = campaign.blocker.as_ref().filter(|blocker| blocker.needs_person).and_then(|blocker| blocker.retry_after);
+        let first = campaign.blocked.by.as_ref().filter(|blocker| blocker.needs_person).and_then(|blocker| blocker.retry_after);
         if first.is_none() && !people.has_versions() {
             return;
         }

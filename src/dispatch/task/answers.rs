@@ -152,7 +152,7 @@ impl DispatchTask {
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
                     // Messages that were in flight when this campaign was deleted and applied again may have been counted before it
                     // was opened.
-                    campaign.counts = counts;
+                    campaign.tally.counts = counts;
                 }
                 self.scheduler.closed(index, now_ms);
                 self.report(true);
@@ -167,7 +167,7 @@ impl DispatchTask {
 
     fn added_later(&mut self, index: CampaignIx, added: u64, versions: Option<Versions>) {
         if let Some(campaign) = self.scheduler.campaign_mut(index) {
-            campaign.added_later = Some(added);
+            campaign.audience.added_later = Some(added);
         }
         self.await_another_version(index, versions, LOOK_AT_CLOSED_EVERY);
         self.report(true);
@@ -212,28 +212,22 @@ impl DispatchTask {
             Fed::Sought(false) => self.scheduler.nobody_else(index, now_ms),
             Fed::Progress { estimate, useless } => {
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    campaign.audience_estimate = estimate;
-                    campaign.audience_useless = useless;
+                    campaign.audience.progress(estimate, useless);
                 }
             }
             Fed::Counted(rows) => {
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    campaign.audience_rows = Some(rows);
+                    campaign.audience.counted(rows);
                 }
             }
             Fed::AudienceEnd { total, outside, duplicates, excluded, bad_rows, bad_rows_named, unmatched, versions } => {
                 self.unmatched.insert(index, unmatched);
                 self.versions.insert(index, versions);
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    campaign.audience_done = true;
-                    campaign.unread = None;
-                    campaign.requested = 0;
-                    campaign.counts.total = Some(total);
-                    campaign.outside = outside;
-                    campaign.counts.duplicates = duplicates;
-                    campaign.counts.excluded = excluded;
-                    campaign.counts.bad_rows = bad_rows;
-                    campaign.bad_rows_named = bad_rows_named;
+                    campaign.audience.ended(outside, bad_rows_named);
+                    campaign.blocked.audience_read();
+                    campaign.feeder.requested = 0;
+                    campaign.tally.audience_ended(total, duplicates, excluded, bad_rows);
                 }
             }
             Fed::Problems(problems) => self.record_bad_rows(index, problems),

@@ -93,7 +93,7 @@ fn nobody_waits(seed: u64, mutant: Option<Mutant>, is_strict: bool) -> Result<()
         simulation.step();
         let until = simulation.now_ms + 1_000;
         simulation.skip_idle(until);
-        most = most.max(simulation.scheduler.campaigns.values().map(|campaign| campaign.waiting).sum());
+        most = most.max(simulation.scheduler.campaigns.values().map(|campaign| campaign.backlog.messages).sum());
     }
     let (capped, others) =
         (simulation.accepted_at("gmail.com") + simulation.accepted_at("googlemail.com"), simulation.accepted_at("other.example"));
@@ -184,7 +184,7 @@ fn what_a_domain_deferred_waits_in_the_ledger_for_its_turn() {
             simulation.step();
             let until = simulation.now_ms + 1_000;
             simulation.skip_idle(until);
-            most = most.max(simulation.scheduler.campaigns.values().map(|campaign| campaign.waiting).sum());
+            most = most.max(simulation.scheduler.campaigns.values().map(|campaign| campaign.backlog.messages).sum());
         }
         assert_eq!(simulation.accepted_at("other.example"), 1000, "seed {seed}: they wait for nobody");
         assert!(most <= 320, "seed {seed}: {most} messages in memory");

@@ -350,7 +350,7 @@ impl Month {
         if self.at == self.people
             && let Some(campaign) = self.scheduler.campaign_mut(index)
         {
-            (campaign.audience_done, campaign.requested) = (true, 0);
+            (campaign.audience.is_read, campaign.feeder.requested) = (true, 0);
         }
     }
 
