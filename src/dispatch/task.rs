@@ -2,18 +2,30 @@
 
 mod actions;
 mod answers;
+mod audiences;
+mod clients;
 mod commits;
+mod ids;
+mod inbox;
+mod reporting;
+mod usage;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::Instant,
 };
 
-use answers::Answer;
-
+use self::{
+    answers::Answer,
+    audiences::Audiences,
+    clients::Clients,
+    ids::LedgerIds,
+    inbox::Inbox,
+    reporting::Reporting,
+    usage::{USAGE_MINUTES, UsageBook},
+};
 use super::{
     Handles, Handover,
     calls::CallId,
@@ -21,7 +33,7 @@ use super::{
     days::Days,
     feeder::{self, Fed, Feeder, FeederEvent, FeederSpec, Request},
     feeders::{self, Asking, Threads},
-    index::{CampaignIx, LaneIx},
+    index::LaneIx,
     scheduler::{Action, CountChanges, FateChange, Planned, PlannedBar, Scheduler},
     stages::Settled,
 };
@@ -29,7 +41,7 @@ use crate::{
     clock::SteadyClock,
     ledger::{
         AudienceRead, Changes, Claim, Commit, CommitReceipt, Guard, Ledger, LedgerError, OutcomeRecord, Resumption, RolloutChange, RunId,
-        RunKey, RunRecord, RunStart, ServerId, UnresolvedClaim, Usage, UsageMove, domain_key,
+        RunKey, RunRecord, RunStart, ServerId, UnresolvedClaim, UsageMove, domain_key,
     },
     people::Versions,
     providers::{Along, BoxFuture, Delivered, Gate, Outgoing, Server},
@@ -45,14 +57,8 @@ mod tests;
 const LOOK_AT_FILE_EVERY: Duration = Duration::from_millis(200);
 /// The interval between two looks at the audience of a completed campaign.
 const LOOK_AT_CLOSED_EVERY: Duration = Duration::from_secs(5);
-/// The interval between two reports, unless something important happens.
-const REPORT_EVERY: Duration = Duration::from_millis(200);
-/// Events of many campaigns are collected for this long and reported together.
-const REPORT_SOON: Duration = Duration::from_millis(20);
 /// The wait before a failed request to the ledger is retried.
 const LEDGER_RETRY: Duration = Duration::from_secs(1);
-/// The longest window that a rate may have: 31 days, plus a minute.
-const USAGE_MINUTES: i64 = 31 * 24 * 60 + 1;
 
 /// Events of which the control plane is notified at once.
 #[derive(Debug)]
@@ -91,26 +97,22 @@ impl Dispatch {
         let (event_sender, events) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let usage = ledger.usage_since(clock.now_ms() / 60_000 - USAGE_MINUTES).await?;
-        let mut past = Past::new();
-        for Usage { key, minute, messages } in usage {
-            past.entry(key).or_default().push((minute, messages));
-        }
+        let mut usage = UsageBook::new(usage, Days::new(ledger.days().await?));
         // Messages that were in flight when the previous process ended may have been written just now. The ledger counts them so
         // when their run begins.
         let minute = clock.now_ms() / 60_000;
         for UnresolvedClaim { server, domain } in ledger.unresolved_claims().await? {
-            commits::add_usage(&mut past, &server, minute, 1);
+            usage.add(&server, minute, 1);
             // Which of them stands for the domain is known once the limits are.
             let provider = provider_of(&domain).and_then(|provider| provider.domains.first()).filter(|first| **first != domain);
             for receiver in provider.copied().into_iter().chain([&*domain]) {
-                commits::add_usage(&mut past, &domain_key(&server, receiver), minute, 1);
+                usage.add(&domain_key(&server, receiver), minute, 1);
             }
         }
-        let mut days = Days::new(ledger.days().await?);
-        report_sender.send_replace(Arc::new(Report { days: days.completed(clock.now_ms()), ..Report::default() }));
-        let mut sender = DispatchTask::new(ledger, clock, (past, days), event_sender, report_sender);
-        sender.scheduler.return_paths = return_paths;
-        let task = tokio::spawn(sender.run(handover_receiver, stopped));
+        report_sender.send_replace(Arc::new(Report { days: usage.completed_days(clock.now_ms()), ..Report::default() }));
+        let mut task = DispatchTask::new(ledger, clock, usage, Reporting::new(event_sender, report_sender));
+        task.scheduler.return_paths = return_paths;
+        let task = tokio::spawn(task.run(handover_receiver, stopped));
         Ok(Self { handover, report, events, stop: Some(stop), task })
     }
 
@@ -128,20 +130,6 @@ impl Dispatch {
     }
 }
 
-/// The messages that count towards limits, by key and minute.
-type Past = BTreeMap<String, Vec<(i64, u64)>>;
-/// The limiter keys that a claim counts towards, by server, plan, campaign with limits of its own, and receiving domain.
-type UsageKeys = BTreeMap<(LaneIx, [Option<Arc<str>>; 3]), Arc<[Arc<str>]>>;
-/// A call of `deliver` in progress.
-struct CallUnderWay {
-    /// The server's client when the call began.
-    server: Option<Arc<dyn Server>>,
-    /// Takes further messages for the same connection.
-    more: mpsc::UnboundedSender<Outgoing>,
-    /// How often it has begun again: a call that was over when a message came for it begins again under its id.
-    begun: u64,
-}
-
 /// A call of `deliver` has ended.
 struct CallEnded {
     lane: LaneIx,
@@ -153,49 +141,14 @@ struct CallEnded {
 struct DispatchTask {
     ledger: Ledger,
     clock: SteadyClock,
-    /// Claims by limiter key and minute, of this process and previous ones.
-    past: Past,
-    days: Days,
     scheduler: Scheduler,
     handles: Arc<Handles>,
-    /// The clients of servers, by index.
-    servers: BTreeMap<LaneIx, Arc<dyn Server>>,
-    /// The gates that enforce their short windows, by index.
-    gates: BTreeMap<LaneIx, Arc<Gate>>,
-    runs: BTreeMap<CampaignIx, RunId>,
-    /// The reverse of `runs`; a campaign that was deleted and applied again has the run of its predecessor.
-    campaigns: BTreeMap<RunId, Vec<CampaignIx>>,
-    /// Claims of an earlier process that match no row of the audience.
-    unmatched: BTreeMap<CampaignIx, Vec<u64>>,
-    /// The versions of the audience that was read to its end, and of the lists beside it.
-    versions: BTreeMap<CampaignIx, Versions>,
-    server_ids: BTreeMap<LaneIx, ServerId>,
-    /// The reverse of `server_ids`.
-    lanes: BTreeMap<ServerId, LaneIx>,
-    usage_keys: UsageKeys,
-    /// The key of the own limits of each campaign that has some.
-    campaigns_own_limits: BTreeMap<CampaignIx, Arc<str>>,
-    feeders: BTreeMap<CampaignIx, Asking<Feeder>>,
-    /// The threads on which feeders run.
-    threads: Threads,
-    feeder_events: mpsc::UnboundedSender<FeederEvent>,
-    feeder_receiver: mpsc::UnboundedReceiver<FeederEvent>,
-    outcomes: mpsc::UnboundedSender<Delivered>,
-    outcome_receiver: mpsc::UnboundedReceiver<Delivered>,
-    /// Calls of `deliver` in progress.
-    calls: BTreeMap<(LaneIx, CallId), CallUnderWay>,
-    ended_calls: mpsc::UnboundedSender<CallEnded>,
-    ended_call_receiver: mpsc::UnboundedReceiver<CallEnded>,
-    answers: mpsc::UnboundedSender<Answer>,
-    answer_receiver: mpsc::UnboundedReceiver<Answer>,
-    events: mpsc::UnboundedSender<Event>,
-    reports: watch::Sender<Arc<Report>>,
-    reported_at: Instant,
-    /// Whether something happened that is to be reported soon.
-    wants_report: bool,
-    ledger_problem: Option<LedgerError>,
-    /// The watches on audience files that could not be read, by campaign.
-    file_watches: BTreeMap<CampaignIx, tokio::task::AbortHandle>,
+    ids: LedgerIds,
+    usage: UsageBook,
+    clients: Clients,
+    audiences: Audiences,
+    inbox: Inbox,
+    reporting: Reporting,
 }
 
 struct CommitResult {
@@ -216,51 +169,18 @@ async fn result_of(committing: &mut Option<Committing>) -> CommitResult {
 }
 
 impl DispatchTask {
-    fn new(
-        ledger: Ledger,
-        clock: SteadyClock,
-        (past, days): (Past, Days),
-        events: mpsc::UnboundedSender<Event>,
-        reports: watch::Sender<Arc<Report>>,
-    ) -> Self {
-        let (feeder_events, feeder_receiver) = mpsc::unbounded_channel();
-        let (outcomes, outcome_receiver) = mpsc::unbounded_channel();
-        let (ended_calls, ended_call_receiver) = mpsc::unbounded_channel();
-        let (answers, answer_receiver) = mpsc::unbounded_channel();
+    fn new(ledger: Ledger, clock: SteadyClock, usage: UsageBook, reporting: Reporting) -> Self {
         Self {
             scheduler: Scheduler::new(ledger.seed()),
             ledger,
             clock,
-            past,
-            days,
             handles: Arc::default(),
-            servers: BTreeMap::new(),
-            gates: BTreeMap::new(),
-            runs: BTreeMap::new(),
-            campaigns: BTreeMap::new(),
-            unmatched: BTreeMap::new(),
-            versions: BTreeMap::new(),
-            server_ids: BTreeMap::new(),
-            lanes: BTreeMap::new(),
-            usage_keys: BTreeMap::new(),
-            campaigns_own_limits: BTreeMap::new(),
-            feeders: BTreeMap::new(),
-            threads: Threads::new(feeders::THREADS, tokio::runtime::Handle::current()),
-            feeder_events,
-            feeder_receiver,
-            outcomes,
-            outcome_receiver,
-            calls: BTreeMap::new(),
-            ended_calls,
-            ended_call_receiver,
-            answers,
-            answer_receiver,
-            events,
-            reports,
-            reported_at: Instant::now(),
-            wants_report: false,
-            ledger_problem: None,
-            file_watches: BTreeMap::new(),
+            ids: LedgerIds::default(),
+            usage,
+            clients: Clients::default(),
+            audiences: Audiences::new(),
+            inbox: Inbox::default(),
+            reporting,
         }
     }
 
@@ -275,41 +195,42 @@ impl DispatchTask {
                     action => self.act(action),
                 }
             }
-            self.report(self.wants_report && self.reported_at.elapsed() >= REPORT_SOON);
+            if self.reporting.is_due() {
+                self.report();
+            }
             if self.scheduler.is_over() {
-                self.report(true);
+                self.report();
                 return;
             }
             let wake = self.scheduler.wake_at(now_ms) - now_ms;
-            let sleep = Duration::from_millis(u64::try_from(wake).unwrap_or(1));
-            let sleep = if self.wants_report { sleep.min(REPORT_SOON) } else { sleep };
+            let sleep = self.reporting.sleep(Duration::from_millis(u64::try_from(wake).unwrap_or(1)));
             tokio::select! {
                 biased;
                 result = result_of(&mut committing) => {
                     committing = None;
                     self.committed(result);
                 }
-                Some(delivered) = self.outcome_receiver.recv() => {
+                Some(delivered) = self.inbox.outcomes.receiver.recv() => {
                     let now_ms = self.clock.now_ms();
                     self.scheduler.outcome(delivered, now_ms);
-                    while let Ok(delivered) = self.outcome_receiver.try_recv() {
+                    while let Ok(delivered) = self.inbox.outcomes.receiver.try_recv() {
                         self.scheduler.outcome(delivered, now_ms);
                     }
                     self.drain_ended_calls();
                 }
-                Some(ended) = self.ended_call_receiver.recv() => {
-                    self.call_ended(ended);
+                Some(ended) = self.inbox.ended_calls.receiver.recv() => {
+                    self.call_ended(&ended);
                     self.drain_ended_calls();
                 }
-                Some(event) = self.feeder_receiver.recv() => {
+                Some(event) = self.inbox.feeders.receiver.recv() => {
                     self.fed(event);
-                    while let Ok(event) = self.feeder_receiver.try_recv() {
+                    while let Ok(event) = self.inbox.feeders.receiver.try_recv() {
                         self.fed(event);
                     }
                 }
-                Some(answer) = self.answer_receiver.recv() => {
+                Some(answer) = self.inbox.answers.receiver.recv() => {
                     self.answered(answer);
-                    while let Ok(answer) = self.answer_receiver.try_recv() {
+                    while let Ok(answer) = self.inbox.answers.receiver.try_recv() {
                         self.answered(answer);
                     }
                 }
@@ -322,7 +243,7 @@ impl DispatchTask {
                 _ = &mut stopped, if !stopping => {
                     stopping = true;
                     self.scheduler.stop();
-                    self.feeders.clear();
+                    self.audiences.stop_all();
                 }
                 () = tokio::time::sleep(sleep) => {}
             }
@@ -330,53 +251,31 @@ impl DispatchTask {
     }
 
     fn drain_ended_calls(&mut self) {
-        while let Ok(ended) = self.ended_call_receiver.try_recv() {
-            self.call_ended(ended);
+        while let Ok(ended) = self.inbox.ended_calls.receiver.try_recv() {
+            self.call_ended(&ended);
         }
         self.follow_carriages();
     }
 
     fn take_over(&mut self, Handover { routing, handles }: Handover) {
-        let now_ms = self.clock.now_ms();
-        let past = &self.past;
-        self.scheduler.apply(&routing, now_ms, |key| past.get(key).cloned().unwrap_or_default());
+        let usage = &self.usage;
+        self.scheduler.apply(&routing, self.clock.now_ms(), |key| usage.past(key));
+        self.clients.take_over(&self.scheduler.lanes, &routing, &handles);
         self.handles = handles;
-        let lanes = &self.scheduler.lanes;
-        self.servers.clear();
-        self.gates.retain(|index, _| lanes.contains_key(index));
-        for (index, lane) in lanes {
-            let Some(intent) = routing.servers.get(&lane.key) else { continue };
-            self.gates.entry(*index).or_default().set(&intent.rates);
-            if let Some(server) = self.handles.servers.get(&lane.key) {
-                server.sign_with(&intent.signing);
-                self.servers.insert(*index, server.clone());
-            }
-        }
         self.follow_carriages();
     }
 
     /// Follows what servers offer, which is known once a connection is open.
     fn follow_carriages(&mut self) {
-        for (lane, server) in &self.servers {
-            self.scheduler.set_carriage(*lane, server.carriage());
+        for (lane, server) in self.clients.iter() {
+            self.scheduler.set_carriage(lane, server.carriage());
         }
     }
 
-    fn report(&mut self, at_once: bool) {
-        if !at_once && self.reported_at.elapsed() < REPORT_EVERY {
-            return;
-        }
-        self.reported_at = Instant::now();
-        self.wants_report = false;
+    fn report(&mut self) {
         let now_ms = self.clock.now_ms();
-        let report = Report { days: self.days.completed(now_ms), ..self.scheduler.report(now_ms, self.ledger_problem.clone()) };
-        self.reports.send_if_modified(|old| {
-            let changed = **old != report;
-            if changed {
-                *old = Arc::new(report);
-            }
-            changed
-        });
+        let days = self.usage.completed_days(now_ms);
+        self.reporting.publish(Report { days, ..self.scheduler.report(now_ms, self.reporting.ledger_problem.clone()) });
     }
 }
 

@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
-    Action, Along, AudienceRead, Bar, Blocker, CallEnded, CallId, CallUnderWay, DispatchTask, Event, Fate, FeederSpec,
-    LOOK_AT_CLOSED_EVERY, LOOK_AT_FILE_EVERY, Opened, Outgoing, Phase, Reason, Request, Resumption, RolloutChange, RunId, RunKey, RunStart,
-    Server,
+    Action, Along, AudienceRead, Bar, Blocker, CallEnded, CallId, DispatchTask, Event, Fate, FeederSpec, LOOK_AT_CLOSED_EVERY,
+    LOOK_AT_FILE_EVERY, Opened, Outgoing, Phase, Reason, Request, Resumption, RolloutChange, RunId, RunKey, RunStart,
     answers::{Answer, Closing, Due, OpenedRun, Resumed},
-    feeder, give_back, mpsc,
+    clients::NewCall,
+    feeder, give_back,
 };
 use crate::{
     backoff::jittered,
@@ -32,19 +32,15 @@ impl DispatchTask {
             // Done by the caller, since it awaits the ledger.
             Action::Commit(_) => {}
             Action::RequestRows { campaign: index, count, passing } => {
-                if let Some(feeder) = self.feeders.get(&index) {
-                    feeder.ask(Request::More { count, passing });
-                }
+                self.audiences.ask(index, Request::More { count, passing });
             }
             Action::Seek { campaign: index, domain } => {
-                if let Some(feeder) = self.feeders.get(&index) {
-                    feeder.ask(Request::Seek(domain));
-                }
+                self.audiences.ask(index, Request::Seek(domain));
             }
             Action::StopFeeder(index) => {
-                self.feeders.remove(&index);
-                let run_id = self.runs.get(&index).copied();
-                let (ledger, answers) = (self.ledger.clone(), self.answers.clone());
+                self.audiences.stop(index);
+                let run_id = self.ids.run(index);
+                let (ledger, answers) = (self.ledger.clone(), self.inbox.answers.sender());
                 tokio::spawn(async move {
                     if let Some(run_id) = run_id
                         && let Err(error) = ledger.release_all(run_id).await
@@ -59,11 +55,11 @@ impl DispatchTask {
             Action::Ahead { lane, call, message } => self.hand_ahead(lane, call, message),
             Action::ServerFailed { server, failure, failures } => {
                 // The report first: a receiver that missed the event finds the count there.
-                self.report(true);
-                let _ = self.events.send(Event::ServerFailed { server, failure, failures });
+                self.report();
+                self.reporting.raise(Event::ServerFailed { server, failure, failures });
             }
             Action::CountAdded(index) => {
-                if let Some(run_id) = self.runs.get(&index).copied() {
+                if let Some(run_id) = self.ids.run(index) {
                     self.count_added(index, run_id);
                 }
             }
@@ -72,34 +68,20 @@ impl DispatchTask {
                 let every = if campaign.phase == Phase::Closed { LOOK_AT_CLOSED_EVERY } else { LOOK_AT_FILE_EVERY };
                 // An audience that was not read to its end is compared with the file as it is now.
                 let now = || self.handles.contents.get(&campaign.key).map(|content| content.people.versions());
-                let versions = self.versions.get(&index).cloned().or_else(now);
+                let versions = self.audiences.versions(index).or_else(now);
                 self.await_another_version(index, versions, every);
             }
             Action::Close(index) => self.close(index),
             Action::Resume { campaign: index, resumption } => self.resume(index, resumption),
             Action::ChangeRollout { campaign: index, change } => self.change_rollout(index, change),
             Action::Forget(index) => {
-                self.forget_usage_keys(index);
-                self.feeders.remove(&index);
-                if let Some(run) = self.runs.remove(&index)
-                    && let Some(campaigns) = self.campaigns.get_mut(&run)
-                {
-                    campaigns.retain(|campaign| *campaign != index);
-                    if campaigns.is_empty() {
-                        self.campaigns.remove(&run);
-                    }
-                }
-                self.unmatched.remove(&index);
-                self.versions.remove(&index);
-                if let Some(watch) = self.file_watches.remove(&index) {
-                    watch.abort();
-                }
+                self.usage.forget_campaign(index);
+                self.ids.forget_campaign(index);
+                self.audiences.forget(index);
             }
             Action::ForgetServer(lane) => {
-                self.usage_keys.retain(|(of, _), _| *of != lane);
-                if let Some(id) = self.server_ids.remove(&lane) {
-                    self.lanes.remove(&id);
-                }
+                self.usage.forget_server(lane);
+                self.ids.forget_server(lane);
             }
         }
     }
@@ -114,7 +96,7 @@ impl DispatchTask {
         let receivers = self.scheduler.receivers.by_domain();
         let topic = campaign.intent.work.topic.clone();
         let (rollout, promote) = (campaign.intent.rollout.first, campaign.intent.rollout.promote.clone());
-        let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
+        let (ledger, answers, now_ms) = (self.ledger.clone(), self.inbox.answers.sender(), self.clock.now_ms());
         tokio::spawn(async move {
             let opened = async {
                 let start = RunStart { when_outcome_is_unknown, resume, reopen, limits, receivers, topic, rollout, promote };
@@ -147,7 +129,7 @@ impl DispatchTask {
     }
 
     pub(super) fn start_feeder(&mut self, index: CampaignIx) {
-        let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
+        let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.ids.run(index)) else { return };
         let content = self.handles.contents.get(&campaign.key);
         let Some((people, template)) = content.and_then(|content| Some((content.people.clone(), content.template.clone()?))) else {
             // It was dropped because others need the memory: the campaign is held, or about to be.
@@ -169,11 +151,8 @@ impl DispatchTask {
         if !self.scheduler.is_current(index, spec.feeder_epoch) {
             return;
         }
-        match feeder::start(spec, self.ledger.clone(), tokio::runtime::Handle::current(), self.feeder_events.clone(), &self.threads) {
-            Ok(requests) => {
-                self.feeders.insert(index, requests);
-                self.scheduler.feeder_started(index);
-            }
+        match self.audiences.start(spec, self.ledger.clone(), self.inbox.feeders.sender()) {
+            Ok(()) => self.scheduler.feeder_started(index),
             Err(error) => {
                 let message = format!("No thread could be started to read the audience: {error}. It is retried automatically.");
                 let blocker = Blocker::passing(Reason::AudienceUnreadable, message);
@@ -183,8 +162,8 @@ impl DispatchTask {
     }
 
     pub(super) fn fetch_due(&mut self, index: CampaignIx, most: usize) {
-        let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.runs.get(&index).copied()) else { return };
-        let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
+        let (Some(campaign), Some(run_id)) = (self.scheduler.campaign(index), self.ids.run(index)) else { return };
+        let (ledger, answers, now_ms) = (self.ledger.clone(), self.inbox.answers.sender(), self.clock.now_ms());
         let feeder_epoch = campaign.feeder.epoch;
         tokio::spawn(async move {
             let due = async {
@@ -196,15 +175,11 @@ impl DispatchTask {
     }
 
     pub(super) fn deliver(&mut self, lane: LaneIx, call: CallId, batch: Vec<Outgoing>) {
-        let server = self.servers.get(&lane).cloned();
-        let (outcomes, ended) = (self.outcomes.clone(), self.ended_calls.clone());
-        let (more, more_receiver) = mpsc::unbounded_channel();
-        let gate = self.gates.get(&lane).filter(|gate| !gate.is_open()).cloned();
-        let begun = self.calls.get(&(lane, call)).map_or(0, |under_way| under_way.begun + 1);
-        self.calls.insert((lane, call), CallUnderWay { server: server.clone(), more, begun });
+        let NewCall { server, gate, more, begun } = self.clients.begin(lane, call);
+        let (outcomes, ended) = (self.inbox.outcomes.sender(), self.inbox.ended_calls.sender());
         tokio::spawn(async move {
             if let Some(server) = server {
-                server.deliver_with(batch, Along { more: more_receiver, gate }, outcomes).await;
+                server.deliver_with(batch, Along { more, gate }, outcomes).await;
             } else {
                 give_back(batch, &outcomes);
             }
@@ -215,30 +190,24 @@ impl DispatchTask {
     /// Hands over a message for a connection that is waiting for an answer. If the call has ended by now, or the server has another
     /// client, the call begins again.
     fn hand_ahead(&mut self, lane: LaneIx, call: CallId, message: Outgoing) {
-        let is_same = |server: &Arc<dyn Server>| self.servers.get(&lane).is_some_and(|now| Arc::ptr_eq(now, server));
-        let refused = match self.calls.get(&(lane, call)) {
-            Some(CallUnderWay { server: Some(server), more, .. }) if is_same(server) => more.send(message).err().map(|refused| refused.0),
-            _ => Some(message),
-        };
-        if let Some(message) = refused {
+        if let Some(message) = self.clients.hand_ahead(lane, call, message) {
             self.deliver(lane, call, vec![message]);
         }
     }
 
-    pub(super) fn call_ended(&mut self, CallEnded { lane, call, begun }: CallEnded) {
-        if self.calls.get(&(lane, call)).is_some_and(|under_way| under_way.begun == begun) {
-            self.calls.remove(&(lane, call));
-            self.scheduler.call_ended(lane, call);
+    pub(super) fn call_ended(&mut self, ended: &CallEnded) {
+        if self.clients.ended(ended) {
+            self.scheduler.call_ended(ended.lane, ended.call);
         }
     }
 
     pub(super) fn close(&mut self, index: CampaignIx) {
-        let (Some(run_id), Some(campaign)) = (self.runs.get(&index).copied(), self.scheduler.campaign(index)) else { return };
+        let (Some(run_id), Some(campaign)) = (self.ids.run(index), self.scheduler.campaign(index)) else { return };
         let (counts, reopen) = (&campaign.tally.counts, campaign.intent.work.reopen);
         let (total, excluded) = (counts.total.unwrap_or(0), counts.excluded);
         let read = AudienceRead { total, duplicates: counts.duplicates, excluded, bad_rows: counts.bad_rows };
-        let unmatched = self.unmatched.get(&index).cloned().unwrap_or_default();
-        let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
+        let unmatched = self.audiences.unmatched(index);
+        let (ledger, answers, now_ms) = (self.ledger.clone(), self.inbox.answers.sender(), self.clock.now_ms());
         tokio::spawn(async move {
             let closed = async {
                 let changes = ledger.audience_read(run_id, read, unmatched, now_ms).await?;
@@ -262,7 +231,7 @@ impl DispatchTask {
     /// at once; for a completed campaign, added rows are counted.
     pub(super) fn await_another_version(&mut self, index: CampaignIx, versions: Option<Versions>, every: Duration) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
-        let (feeder_epoch, answers) = (campaign.feeder.epoch, self.answers.clone());
+        let (feeder_epoch, answers) = (campaign.feeder.epoch, self.inbox.answers.sender());
         let Some(people) = self.handles.contents.get(&campaign.key).map(|content| content.people.clone()) else { return };
         // What is fetched has no version: it is asked for again, less and less often.
         let first = campaign.blocked.by.as_ref().filter(|blocker| blocker.needs_person).and_then(|blocker| blocker.retry_after);
@@ -287,14 +256,12 @@ impl DispatchTask {
                 }
             }
         });
-        if let Some(old) = self.file_watches.insert(index, watch.abort_handle()) {
-            old.abort();
-        }
+        self.audiences.watch(index, watch.abort_handle());
     }
 
     fn resume(&self, index: CampaignIx, resumption: Resumption) {
-        let Some(run_id) = self.runs.get(&index).copied() else { return };
-        let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
+        let Some(run_id) = self.ids.run(index) else { return };
+        let (ledger, answers, now_ms) = (self.ledger.clone(), self.inbox.answers.sender(), self.clock.now_ms());
         tokio::spawn(async move {
             let resumed = async {
                 let changes = ledger.resume(run_id, resumption.clone(), now_ms).await?;
@@ -306,8 +273,8 @@ impl DispatchTask {
     }
 
     fn change_rollout(&self, index: CampaignIx, change: RolloutChange) {
-        let Some(run_id) = self.runs.get(&index).copied() else { return };
-        let (ledger, answers, now_ms) = (self.ledger.clone(), self.answers.clone(), self.clock.now_ms());
+        let Some(run_id) = self.ids.run(index) else { return };
+        let (ledger, answers, now_ms) = (self.ledger.clone(), self.inbox.answers.sender(), self.clock.now_ms());
         tokio::spawn(async move {
             let reached = ledger.change_rollout(run_id, change, now_ms).await;
             let _ = answers.send(Answer::Rollout { campaign: index, reached });
@@ -317,8 +284,8 @@ impl DispatchTask {
     /// Returns deferred messages that were fetched for a feeder that has been stopped since.
     pub(super) fn give_back_due(&mut self, index: CampaignIx, due: &[crate::ledger::DueMessage]) {
         let seqs: Vec<u64> = due.iter().map(|message| message.seq).collect();
-        let Some(run_id) = self.runs.get(&index).copied() else { return };
-        let (ledger, answers) = (self.ledger.clone(), self.answers.clone());
+        let Some(run_id) = self.ids.run(index) else { return };
+        let (ledger, answers) = (self.ledger.clone(), self.inbox.answers.sender());
         tokio::spawn(async move {
             if let Err(error) = ledger.release(run_id, seqs).await {
                 tracing::warn!(%error, "deferred messages could not be released; they are sent after the next start");
@@ -331,10 +298,10 @@ impl DispatchTask {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
         let Some(content) = self.handles.contents.get(&campaign.key) else {
             // Somebody may wait for the count.
-            let _ = self.answers.send(Answer::AddedLater { campaign: index, added: 0, versions: None });
+            let _ = self.inbox.answers.sender().send(Answer::AddedLater { campaign: index, added: 0, versions: None });
             return;
         };
-        let (people, ledger, answers) = (content.people.clone(), self.ledger.clone(), self.answers.clone());
+        let (people, ledger, answers) = (content.people.clone(), self.ledger.clone(), self.inbox.answers.sender());
         let (key, work) = (campaign.key.clone(), campaign.intent.work.clone());
         let runtime = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {

@@ -2,7 +2,7 @@
 
 use super::{
     Blocker, Changes, DispatchTask, Fed, FeederEvent, LEDGER_RETRY, LOOK_AT_CLOSED_EVERY, LOOK_AT_FILE_EVERY, LedgerError, Opened, Reached,
-    Reason, RecipientCounts, Request, Resumption, RunRecord, Versions, commits,
+    Reason, RecipientCounts, Request, Resumption, RunRecord, Versions,
 };
 use crate::{
     dispatch::index::CampaignIx,
@@ -91,8 +91,8 @@ impl DispatchTask {
 
     /// Notes that the ledger failed, and answers after the pause before it is asked again.
     fn ask_again(&mut self, error: LedgerError, answer: Answer) {
-        self.ledger_problem = Some(error);
-        let answers = self.answers.clone();
+        self.reporting.ledger_problem = Some(error);
+        let answers = self.inbox.answers.sender();
         tokio::spawn(async move {
             tokio::time::sleep(LEDGER_RETRY).await;
             let _ = answers.send(answer);
@@ -101,23 +101,19 @@ impl DispatchTask {
 
     fn opened(&mut self, index: CampaignIx, OpenedRun { record, opened }: OpenedRun, now_ms: i64) {
         self.ledger_works();
-        self.runs.insert(index, record.id);
-        let indices = self.campaigns.entry(record.id).or_default();
-        if !indices.contains(&index) {
-            indices.push(index);
-        }
+        self.ids.add_run(index, record.id);
         let is_closed = opened.closed_ms.is_some();
         if let Some(campaign) = self.scheduler.campaign(index) {
             // The usage of servers has been known since the start.
             for limits in campaign.intent.shared_limits() {
-                commits::add_usage(&mut self.past, &limits.key, now_ms.div_euclid(60_000), opened.left.cast_signed());
+                self.usage.add(&limits.key, now_ms.div_euclid(60_000), opened.left.cast_signed());
             }
         }
         self.scheduler.opened(index, opened, now_ms);
         if is_closed {
             self.count_added(index, record.id);
         }
-        self.wants_report = true;
+        self.reporting.want();
     }
 
     fn due(&mut self, index: CampaignIx, feeder_epoch: u64, due: Result<Due, LedgerError>, now_ms: i64) {
@@ -126,16 +122,14 @@ impl DispatchTask {
             Ok(Due { messages, next_ms }) if is_current => {
                 self.ledger_works();
                 self.scheduler.due_fetched(index, messages.len(), next_ms);
-                if let Some(feeder) = self.feeders.get(&index)
-                    && !messages.is_empty()
-                {
-                    feeder.ask(Request::Due(messages));
+                if !messages.is_empty() {
+                    self.audiences.ask(index, Request::Due(messages));
                 }
             }
             // The feeder was stopped meanwhile.
             Ok(due) => self.give_back_due(index, &due.messages),
             Err(error) => {
-                self.ledger_problem = Some(error);
+                self.reporting.ledger_problem = Some(error);
                 if is_current {
                     self.scheduler.due_fetched(index, 0, Some(now_ms + LOOK_AGAIN_MS));
                 } else {
@@ -155,11 +149,11 @@ impl DispatchTask {
                     campaign.tally.counts = counts;
                 }
                 self.scheduler.closed(index, now_ms);
-                self.report(true);
+                self.report();
             }
             Ok(Closing::Open { next_ms }) => self.scheduler.not_closed(index, next_ms.or(Some(now_ms + LOOK_AGAIN_MS))),
             Err(error) => {
-                self.ledger_problem = Some(error);
+                self.reporting.ledger_problem = Some(error);
                 self.scheduler.not_closed(index, Some(now_ms + LOOK_AGAIN_MS));
             }
         }
@@ -170,11 +164,11 @@ impl DispatchTask {
             campaign.audience.added_later = Some(added);
         }
         self.await_another_version(index, versions, LOOK_AT_CLOSED_EVERY);
-        self.report(true);
+        self.report();
     }
 
     fn note_changes(&mut self, changes: &Changes) {
-        let changes = self.translate(changes);
+        let changes = self.ids.translate(changes);
         self.scheduler.apply_changes(&changes);
     }
 
@@ -182,13 +176,13 @@ impl DispatchTask {
         self.ledger_works();
         self.note_changes(&resumed.changes);
         self.scheduler.resumed(index, resumption, resumed.is_open, now_ms);
-        self.report(true);
+        self.report();
     }
 
     fn rollout_changed(&mut self, index: CampaignIx, reached: Option<Reached>) {
         self.ledger_works();
         self.scheduler.rollout_changed(index, reached);
-        self.report(true);
+        self.report();
     }
 
     /// Takes what a feeder brings, unless it has been stopped since.
@@ -221,8 +215,7 @@ impl DispatchTask {
                 }
             }
             Fed::AudienceEnd { total, outside, duplicates, excluded, bad_rows, bad_rows_named, unmatched, versions } => {
-                self.unmatched.insert(index, unmatched);
-                self.versions.insert(index, versions);
+                self.audiences.ended(index, unmatched, versions);
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
                     campaign.audience.ended(outside, bad_rows_named);
                     campaign.blocked.audience_read();
@@ -236,7 +229,7 @@ impl DispatchTask {
     }
 
     fn record_bad_rows(&self, index: CampaignIx, rows: Vec<BadRow>) {
-        let Some(run_id) = self.runs.get(&index).copied() else { return };
+        let Some(run_id) = self.ids.run(index) else { return };
         let ledger = self.ledger.clone();
         tokio::spawn(async move {
             if let Err(error) = ledger.record_bad_rows(run_id, rows).await {
@@ -257,6 +250,6 @@ impl DispatchTask {
         if waits {
             self.await_another_version(index, Some(versions), LOOK_AT_FILE_EVERY);
         }
-        self.report(true);
+        self.report();
     }
 }
