@@ -53,7 +53,7 @@ pub async fn run(args: DemoArgs) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(message) => {
             text::report(&message);
-            ExitCode::from(super::run::EXIT_CONFIGURATION)
+            ExitCode::from(super::exit::EXIT_CONFIGURATION)
         }
     }
 }
@@ -101,7 +101,7 @@ async fn demo(folder: &Path) -> Result<bool, String> {
     };
     let sink = StatusSink::open_folder(&state)?;
     let (_sender, snapshots) = watch::channel(Arc::new(snapshot));
-    let result = engine::run(options, ledger.clone(), snapshots, sink, view, super::run::told_to_stop()).await;
+    let result = engine::run(options, ledger.clone(), snapshots, sink, view, super::signals::told_to_stop()).await;
     let _ = tokio::time::timeout(Duration::from_secs(2), shown).await;
     killer.abort();
     let _ = tokio::task::spawn_blocking(move || drop(ledger)).await;

@@ -86,7 +86,7 @@ pub async fn run(args: DnsArgs) -> ExitCode {
         Ok(checks) => checks,
         Err(message) => {
             text::report(&message);
-            return ExitCode::from(super::run::EXIT_CONFIGURATION);
+            return ExitCode::from(super::exit::EXIT_CONFIGURATION);
         }
     };
     let mut rows = rows(checks);
@@ -102,7 +102,7 @@ pub async fn run(args: DnsArgs) -> ExitCode {
     match print(&args, rows, &mut io::stdout().lock()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             text::report(&format!("the records cannot be printed: {error}"));
-            ExitCode::from(super::run::EXIT_CONFIGURATION)
+            ExitCode::from(super::exit::EXIT_CONFIGURATION)
         }
         _ => ExitCode::from(code),
     }

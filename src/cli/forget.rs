@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 
-use super::{control, run::EXIT_CONFIGURATION, text};
+use super::{control, exit::EXIT_CONFIGURATION, text};
 use crate::{
     audience::{Address, canonical},
     meta::bound::counted,

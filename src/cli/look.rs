@@ -14,7 +14,7 @@ use clap::Args;
 use jiff::Timestamp;
 use siphasher::sip::SipHasher13;
 
-use super::{run::EXIT_CONFIGURATION, validate};
+use super::{exit::EXIT_CONFIGURATION, validate};
 use crate::{
     audience::{Reader, Recipient, Row, canonical},
     decide::{self, CampaignDecision, Observations, ProbeResult, ServerObservation},

@@ -7,6 +7,7 @@ pub mod crds;
 mod deliver;
 mod demo;
 mod dns;
+mod exit;
 mod forget;
 mod get;
 mod keys;
@@ -24,6 +25,7 @@ mod run;
 pub mod schema;
 pub(crate) mod screen;
 mod send;
+mod signals;
 mod sink;
 mod suppressions;
 mod test;
@@ -145,7 +147,7 @@ fn on_runtime(command: impl Future<Output = ExitCode>) -> ExitCode {
         }
         Err(error) => {
             text::report(&format!("the runtime cannot be started: {error}"));
-            ExitCode::from(run::EXIT_CONFIGURATION)
+            ExitCode::from(exit::EXIT_CONFIGURATION)
         }
     }
 }

@@ -76,14 +76,14 @@ pub async fn run(args: PluginArgs) -> ExitCode {
         Ok(checker) => checker,
         Err(why) => {
             text::report(&why);
-            return ExitCode::from(super::run::EXIT_CONFIGURATION);
+            return ExitCode::from(super::exit::EXIT_CONFIGURATION);
         }
     };
     let probed = match checker.probe(json!({}), true).await {
         Ok(answer) => answer,
         Err(why) => {
             text::report(&why);
-            return ExitCode::from(super::run::EXIT_CONFIGURATION);
+            return ExitCode::from(super::exit::EXIT_CONFIGURATION);
         }
     };
     let checks = checker.all(&probed).await;

@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::{
+    exit::EXIT_CONFIGURATION,
     objects::{not_found, objects},
-    run::EXIT_CONFIGURATION,
     text,
 };
 use crate::{

@@ -12,8 +12,8 @@ use clap::{Args, Subcommand};
 
 use super::{
     control,
+    exit::EXIT_CONFIGURATION,
     present::{OutputFormat, tables},
-    run::EXIT_CONFIGURATION,
     text,
 };
 use crate::{

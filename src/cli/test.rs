@@ -66,7 +66,7 @@ pub enum TestOutput {
 pub async fn run(args: TestArgs) -> ExitCode {
     let refuse = |message: &str| {
         text::report(message);
-        ExitCode::from(super::run::EXIT_CONFIGURATION)
+        ExitCode::from(super::exit::EXIT_CONFIGURATION)
     };
     let (servers, secrets) = match servers(&args) {
         Ok(found) => found,

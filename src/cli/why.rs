@@ -5,9 +5,9 @@ use std::{io, path::PathBuf, process::ExitCode};
 use clap::Args;
 
 use super::{
+    exit::EXIT_CONFIGURATION,
     keys,
     present::{OutputFormat, tables},
-    run::EXIT_CONFIGURATION,
     text,
 };
 use crate::{audience::Address, ledger::LedgerReader};

@@ -4,9 +4,9 @@ use std::{process::ExitCode, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{EXIT_SUPERSEDED, Process, RunArgs, finish, told_to_stop};
+use super::{Process, RunArgs, finish};
 use crate::{
-    cli::text,
+    cli::{exit::EXIT_SUPERSEDED, signals::told_to_stop, text},
     ledger::LedgerErrorKind,
     resources::Duration as Span,
     serve::ProcessPhase,
