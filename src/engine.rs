@@ -12,6 +12,7 @@ mod handles;
 mod identities;
 mod lookup;
 mod mailboxes;
+mod options;
 mod pace;
 mod probes;
 mod standings;
@@ -19,7 +20,7 @@ mod statuses;
 mod webhooks;
 mod world;
 
-use std::{hash::Hasher as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{hash::Hasher as _, sync::Arc, time::Duration};
 
 use siphasher::sip::SipHasher13;
 use tokio::{sync::watch, time::Instant};
@@ -32,6 +33,7 @@ pub(crate) use feedback::record;
 pub(crate) use handles::build_server;
 pub(crate) use identities::subject;
 pub use lookup::world_of;
+pub use options::{EngineOptions, Returns};
 pub(crate) use probes::probe_once;
 pub use webhooks::Webhooks;
 
@@ -39,17 +41,11 @@ use crate::{
     clock::SteadyClock,
     decide::{self, CampaignInput, Decision, Observations, ProbeResult, ServerObservation, World},
     dispatch::{Dispatch, Event, Handover},
-    egress::Egress,
-    feedback::Intake,
     ledger::{Ledger, LedgerError, LedgerErrorKind},
     report::{CampaignReport, Phase, Report},
     resources::Key,
     source::{Snapshot, StatusSink},
-    token::{
-        Keys,
-        return_path::ReturnPaths,
-        unsubscribe::{Links, Tokens},
-    },
+    token::return_path::ReturnPaths,
 };
 use identities::{LookDone, Looks};
 use lookup::{HandlesVersion, Lookup};
@@ -63,64 +59,6 @@ use statuses::Statuses;
 const STATUS_GRACE: Duration = Duration::from_secs(5);
 /// The interval between two looks at files that were missing; also the longest pause between two turns.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-
-/// How the engine runs.
-#[derive(Clone, Debug)]
-pub struct EngineOptions {
-    /// The state folder, which holds the ledger and the statuses.
-    pub state_dir: PathBuf,
-    /// End when every campaign has ended.
-    pub once: bool,
-    /// Send everything into outboxes.
-    pub dry_run: bool,
-    /// How long messages in flight may take when the process is told to stop.
-    pub grace: Duration,
-    /// In a cluster: the only namespace whose plans count.
-    pub plan_namespace: Option<String>,
-    /// Where audiences may be fetched from, and where customers' servers may be.
-    pub egress: Egress,
-    /// The resolver for the DNS records of identities; this machine's when absent.
-    pub resolver: Option<SocketAddr>,
-    /// The programs that servers of the operator may run as sendmail.
-    pub allow_sendmail: Arc<[PathBuf]>,
-    /// A number that grows whenever something came back, or somebody was suppressed.
-    pub came_back: watch::Receiver<u64>,
-    /// The links by which people unsubscribe on our page; without them, campaigns that need them are not sent.
-    pub links: Option<Links>,
-    /// What comes back by mail.
-    pub returns: Returns,
-}
-
-/// What is needed to take in what comes back by mail.
-#[derive(Clone, Default)]
-pub struct Returns {
-    /// The keys of return paths; without them envelope senders name no message.
-    pub keys: Option<Arc<Keys>>,
-    /// Reads tokens of `mailto:` links for unsubscribing.
-    pub unsubscribe: Option<Tokens>,
-    /// Where events go; without it no mailbox is read.
-    pub intake: Option<Intake>,
-    /// Whether this process listens for bounces.
-    pub listens: bool,
-}
-
-impl std::fmt::Debug for Returns {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Returns").field("keys", &self.keys).field("listens", &self.listens).finish_non_exhaustive()
-    }
-}
-
-impl EngineOptions {
-    /// Whether a server in this namespace is the operator's: with a plan namespace, those in all others are customers'.
-    fn is_operators(&self, key: &Key) -> bool {
-        self.plan_namespace.as_ref().is_none_or(|namespace| **namespace == *key.namespace)
-    }
-
-    /// Which addresses a server may be concerned with.
-    fn egress_of(&self, key: &Key) -> Egress {
-        if self.is_operators(key) { Egress::Everywhere } else { self.egress }
-    }
-}
 
 /// The part of the engine's state that is visible from outside, for progress.
 #[derive(Clone, Default)]

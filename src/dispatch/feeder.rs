@@ -3,6 +3,7 @@
 //! It works on request, so that no more is in memory than the scheduler asked for. It owns the run's index of recipients.
 
 mod bad_rows;
+mod exchange;
 mod opening;
 mod rendering;
 mod rows;
@@ -17,25 +18,25 @@ use std::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use self::rows::Rows;
-pub use self::rows::count_added;
+pub use self::{
+    exchange::{Fed, FeederEvent, FeederSpec, Request},
+    rows::count_added,
+};
 use super::{
     feeders::{Asked, Asking, Threads},
-    index::CampaignIx,
-    receivers::{Passing, Receiver},
+    receivers::Passing,
     refusals::Refusals,
-    sample::Sample,
     stages::{ReadyMessage, RenderFailure},
     unread::TRY_AGAIN,
 };
 use crate::{
     audience::{Recipient, Row, Useless, canonical, endless},
     feedback::MessageReference,
-    ledger::{BadRow, DueMessage, Ledger, Lookup, RecipientIndex, RunId},
-    message::{self, Link, RenderContext, Template},
-    people::{Excluded, People, Versions, of_ledger},
-    resources::{Blocker, Key, Reason, bound::grouped},
-    routing::CampaignIntent,
-    token::unsubscribe::{Links, Subscription},
+    ledger::{BadRow, DueMessage, Ledger, Lookup, RecipientIndex},
+    message::{self, Link, RenderContext},
+    people::{Excluded, Versions, of_ledger},
+    resources::{Blocker, Reason, bound::grouped},
+    token::unsubscribe::Subscription,
 };
 
 /// Messages in one event.
@@ -50,123 +51,6 @@ const LOOK_AT_LISTS_EVERY: Duration = Duration::from_secs(5);
 const PASSED_ROWS_MAX: usize = 10_000;
 /// Deferred messages that wait in memory for their row; no more are fetched then.
 const PARKED_MAX: usize = 10_000;
-
-/// What the feeder is asked for.
-#[derive(Debug)]
-pub enum Request {
-    /// Begin to read: comes first, and once.
-    Open,
-    /// More recipients of the audience.
-    More {
-        /// How many.
-        count: usize,
-        /// Whose people are passed over.
-        passing: Option<Arc<Passing>>,
-    },
-    /// Render these deferred messages again.
-    Due(Vec<DueMessage>),
-    /// One recipient outside this domain, out of turn.
-    Seek(Arc<str>),
-}
-
-/// What the feeder brings.
-#[derive(Debug)]
-pub enum Fed {
-    /// Rendered messages.
-    Messages {
-        /// Those that were rendered; others asked for may have failed or be gone.
-        messages: Vec<ReadyMessage>,
-        /// How many recipients that had been asked for with `More` are dealt with.
-        requested: usize,
-        /// How many that had been asked for with `Due` are.
-        due: usize,
-    },
-    /// A recipient whose template failed.
-    RenderFailed(RenderFailure),
-    /// A deferred recipient is gone from the audience.
-    Withdrawn {
-        /// The number of the message in its run.
-        seq: u64,
-        /// The address.
-        recipient: Arc<str>,
-    },
-    /// Whether somebody in another domain was found, who then comes as a message that was not requested.
-    Sought(bool),
-    /// Receivers of whom somebody was passed over.
-    PassedOver(BTreeSet<Receiver>),
-    /// How far the audience is read.
-    Progress {
-        /// Recipients in all, estimated from that.
-        estimate: Option<u64>,
-        /// Rows so far that bring nobody: bad ones and duplicates.
-        useless: u64,
-    },
-    /// The rows of the audience, counted beside the reading.
-    Counted(u64),
-    /// The audience is read to its end.
-    AudienceEnd {
-        /// Usable recipients, each once.
-        total: u64,
-        /// How many of them are not in the sample yet.
-        outside: u64,
-        /// Rows that repeat an address.
-        duplicates: u64,
-        /// Rows of people who are excluded.
-        excluded: u64,
-        /// Rows that could not be used.
-        bad_rows: u64,
-        /// The first of them, in words.
-        bad_rows_named: String,
-        /// Claims of an earlier process, and recipients whose template failed, that match no row.
-        unmatched: Vec<u64>,
-        /// The versions of what was read.
-        versions: Versions,
-    },
-    /// All rows that cannot be used, by line: of the whole audience, or up to where reading stopped.
-    Problems(Vec<BadRow>),
-    /// It cannot go on.
-    Failed {
-        /// Why.
-        blocker: Blocker,
-        /// What the audience was read with or from, where that is known.
-        versions: Versions,
-    },
-}
-
-/// What a feeder brings, and for whom.
-#[derive(Debug)]
-pub struct FeederEvent {
-    /// The campaign's index.
-    pub campaign: CampaignIx,
-    /// Which feeder it is.
-    pub feeder_epoch: u64,
-    /// What it brings.
-    pub fed: Fed,
-}
-
-/// What a feeder needs to know of its campaign.
-pub struct FeederSpec {
-    /// The campaign's index.
-    pub campaign: CampaignIx,
-    /// Which feeder it is.
-    pub feeder_epoch: u64,
-    /// The campaign's key.
-    pub key: Key,
-    /// The run in the ledger.
-    pub run_id: RunId,
-    /// What is sent.
-    pub intent: Arc<CampaignIntent>,
-    /// The audience, and who of it is not mailed.
-    pub people: Arc<People>,
-    /// The compiled templates.
-    pub template: Arc<Template>,
-    /// The run was closed before: recipients who are not in the ledger are not mailed.
-    pub adds_nobody: bool,
-    /// The part of the audience that may be mailed; everybody when absent.
-    pub sample: Option<Sample>,
-    /// Makes the links by which people unsubscribe on our page.
-    pub links: Option<Links>,
-}
 
 /// Starts a feeder. It ends when the handle is dropped.
 ///

@@ -6,6 +6,7 @@
 //!
 //! Indices of campaigns and servers are never reused in a process, so that a late answer reaches nobody else.
 
+mod actions;
 mod commits;
 mod crowding;
 mod feeding;
@@ -15,12 +16,13 @@ mod placing;
 mod rollout;
 mod routing;
 mod session;
+mod timers;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+pub use self::actions::{Action, CountChanges, FateChange, Planned, PlannedBar, PlannedClaim, UsageMove};
 use self::crowding::Room;
 use super::{
-    calls::CallId,
     campaign::{
         CampaignRun,
         picking::{Pick, WithHeadroom},
@@ -30,19 +32,17 @@ use super::{
     index::{CampaignIx, LaneIx},
     lane::{Lane, LaneRef},
     limits::Limiter,
-    receivers::{Passing, Receiver, Receivers},
+    receivers::{Receiver, Receivers},
     rendered::Rendered,
     reroutes::Reroutes,
     route::EligibleSet,
-    stages::{Disposition, DomainUse, InFlight, ReadyMessage, RenderFailure, Settled},
+    stages::{Disposition, InFlight, ReadyMessage, RenderFailure, Settled},
     turns::Turns,
 };
 use crate::{
     feedback::MessageReference,
-    ledger::{Resumption, RolloutChange},
-    providers::Outgoing,
-    report::{Bar, Phase},
-    resources::{Blocker, Key, Reason, campaign::Weighting, fate::Fate},
+    report::Phase,
+    resources::{Blocker, Key, Reason, campaign::Weighting},
     token::return_path::ReturnPaths,
 };
 
@@ -57,172 +57,6 @@ const CLAIMS_WAIT_MS: i64 = 1;
 const LEDGER_RETRY_MS: i64 = 1_000;
 /// The most deferred messages that are fetched from the ledger at a time.
 const DUE_MAX: usize = 64;
-
-/// What the scheduler asks its task to do.
-#[derive(Debug)]
-pub enum Action {
-    /// Find or begin the run in the ledger, then call [`Scheduler::opened`].
-    Open(CampaignIx),
-    /// Start a feeder for the campaign before carrying out the next action, then call [`Scheduler::feeder_started`].
-    StartFeeder(CampaignIx),
-    /// Write this to the ledger in one transaction, then call [`Scheduler::committed`] or [`Scheduler::commit_failed`].
-    Commit(Planned),
-    /// Ask the feeder for more messages.
-    RequestRows {
-        /// Whose feeder.
-        campaign: CampaignIx,
-        /// How many.
-        count: usize,
-        /// Whose people are passed over.
-        passing: Option<Arc<Passing>>,
-    },
-    /// Ask the feeder for one recipient, out of turn.
-    Seek {
-        /// Whose feeder.
-        campaign: CampaignIx,
-        /// The domain outside which it is.
-        domain: Arc<str>,
-    },
-    /// Stop the feeder and return its leases to the ledger, then call [`Scheduler::released`]. Messages that are being fetched for
-    /// it are returned as well when they arrive, followed by another such call.
-    StopFeeder(CampaignIx),
-    /// Fetch deferred messages that are due.
-    FetchDue {
-        /// Of which run.
-        campaign: CampaignIx,
-        /// The most to fetch.
-        most: usize,
-    },
-    /// Hand messages to a server as a new call.
-    Deliver {
-        /// The server.
-        lane: LaneIx,
-        /// The id of the call.
-        call: CallId,
-        /// The messages.
-        batch: Vec<Outgoing>,
-    },
-    /// Hand a message to a call that is in progress.
-    Ahead {
-        /// The server.
-        lane: LaneIx,
-        /// The id of the call.
-        call: CallId,
-        /// What the call is handed now; its claim is durable.
-        message: Outgoing,
-    },
-    /// Report to the control plane that a server failed.
-    ServerFailed {
-        /// Which one; it is out of use until the control plane has acknowledged the failure.
-        server: Key,
-        /// The cause.
-        failure: Blocker,
-        /// The number of its failures, with this one.
-        failures: u64,
-    },
-    /// A closed run was edited: count the rows of its audience that were added since and are not mailed.
-    CountAdded(CampaignIx),
-    /// Call [`Scheduler::audience_touched`] once the audience's file has changed.
-    WatchAudience(CampaignIx),
-    /// Every recipient of the run has a final outcome: close it in the ledger.
-    Close(CampaignIx),
-    /// Carry out a resumption of the run, then call [`Scheduler::resumed`].
-    Resume {
-        /// Whose run.
-        campaign: CampaignIx,
-        /// What was requested.
-        resumption: Resumption,
-    },
-    /// Change the rollout of the run, then call [`Scheduler::rollout_changed`], or [`Scheduler::rollout_not_changed`].
-    ChangeRollout {
-        /// Whose run.
-        campaign: CampaignIx,
-        /// To what.
-        change: RolloutChange,
-    },
-    /// The scheduler has removed the campaign: forget what is kept for it.
-    Forget(CampaignIx),
-    /// The scheduler has removed the server: forget what is kept for it.
-    ForgetServer(LaneIx),
-}
-
-/// A claim to be committed.
-#[derive(Debug)]
-pub struct PlannedClaim {
-    /// The campaign's index.
-    pub campaign: CampaignIx,
-    /// The epoch of the feeder that it came from.
-    pub feeder_epoch: u64,
-    /// The server's index.
-    pub lane: LaneIx,
-    /// The limit for its receiving domain that it counts towards.
-    pub domain: Option<DomainUse>,
-    /// What is claimed; it leaves once the claim is durable.
-    pub message: ReadyMessage,
-}
-
-/// A server that is to be out of use for a campaign.
-#[derive(Debug)]
-pub struct PlannedBar {
-    /// The campaign's index.
-    pub campaign: CampaignIx,
-    /// The server's index.
-    pub lane: LaneIx,
-    /// Why.
-    pub bar: Bar,
-}
-
-/// The contents of the next commit.
-#[derive(Debug, Default)]
-pub struct Planned {
-    /// Outcomes, written first.
-    pub outcomes: Vec<Settled>,
-    /// Claims, written after them.
-    pub claims: Vec<PlannedClaim>,
-    /// Servers that are out of use for a campaign.
-    pub bars: Vec<PlannedBar>,
-    /// Messages that were written in a different minute from that of their claim, or not at all.
-    pub usage_moves: Vec<UsageMove>,
-    /// When this was planned, milliseconds: the time of the claims.
-    pub at_ms: i64,
-}
-
-/// A correction of usage: a message counts towards limits in the minute of its claim until it is known when it was written.
-#[derive(Clone, Debug)]
-pub struct UsageMove {
-    /// The campaign's index.
-    pub campaign: CampaignIx,
-    /// The server's index.
-    pub lane: LaneIx,
-    /// The key of the limit for its receiving domain.
-    pub domain: Option<Arc<str>>,
-    /// The minute of its claim, counted since 1970.
-    pub from_minute: i64,
-    /// The minute in which its last byte was written; `None` if certainly none of its content was.
-    pub to_minute: Option<i64>,
-}
-
-/// A change in the number of a campaign's messages of one fate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FateChange {
-    /// The campaign's index.
-    pub campaign: CampaignIx,
-    /// Whose number changes.
-    pub fate: Fate,
-    /// The server, for a final outcome that has one.
-    pub lane: Option<LaneIx>,
-    /// The difference, which may be negative.
-    pub by: i64,
-}
-
-/// The changes that a write to the ledger made in the counts of campaigns.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CountChanges {
-    /// By fate.
-    pub fates: Vec<FateChange>,
-    /// Campaign, and the number of messages that were resent though the outcome of the previous attempt is unknown.
-    pub resent: Vec<(CampaignIx, i64)>,
-}
 
 /// A list of granted servers with their weights, shared by the campaigns that have it.
 type Granted = Arc<[(Key, u32)]>;
@@ -422,105 +256,6 @@ impl Scheduler {
             self.actions.push(Action::WatchAudience(index));
         }
         self.resume_if_asked(index);
-    }
-
-    // ── time ──
-
-    /// Timers: windows that reopen, messages that are due, servers that do not answer.
-    fn tick(&mut self, now_ms: i64) {
-        let mut has_woken = false;
-        let mut stalled = Vec::new();
-        for (index, lane) in &mut self.lanes {
-            has_woken |= lane.wake(now_ms);
-            lane.connections.wake(now_ms);
-            if !lane.calls.is_empty() && lane.is_eligible() && now_ms - lane.last_sign_of_life_ms > lane.stall_after_ms {
-                stalled.push(*index);
-            }
-        }
-        has_woken |= self.campaigns.values_mut().any(|campaign| campaign.guards.end_rests(now_ms));
-        if has_woken {
-            self.settle_lanes(now_ms);
-        }
-        for index in stalled {
-            let Some(lane) = self.lanes.get(&index) else { continue };
-            let message =
-                format!("{} does not answer messages. It is being probed, and will be used again once a probe succeeds.", lane.key);
-            self.fail_lane(index, Blocker::passing(Reason::Unresponsive, message), now_ms);
-        }
-        if self.stopping {
-            return;
-        }
-        // Round robin: where there is not enough for all, the campaign after the last one asked comes first.
-        let mut indices: Vec<CampaignIx> = self.campaigns.keys().copied().collect();
-        indices.rotate_left(self.campaigns.range(..=self.last_asked).count());
-        self.look_for_domains(now_ms);
-        self.rendered = Rendered::default();
-        for campaign in self.campaigns.values().filter(|campaign| campaign.feeder.is_running) {
-            self.rendered.note(campaign.as_feeding(campaign.backlog.messages + campaign.feeder.asked()));
-        }
-        for index in indices {
-            self.tick_campaign(index, now_ms);
-        }
-    }
-
-    fn tick_campaign(&mut self, index: CampaignIx, now_ms: i64) {
-        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
-        if campaign.blocked.has_waited(now_ms) {
-            self.feed(index);
-            return;
-        }
-        if campaign.phase != Phase::Feeding || !campaign.feeder.is_running {
-            return;
-        }
-        let on_trial: Vec<_> = campaign
-            .guards
-            .by_lane
-            .iter()
-            .filter(|(_, guard)| guard.in_flight == 0 && guard.is_on_trial())
-            .filter_map(|(lane, guard)| Some((*lane, guard.trial_domain()?)))
-            .collect();
-        for (lane, domain) in on_trial {
-            self.seek(index, lane, domain, now_ms);
-        }
-        self.request_more(index, now_ms);
-    }
-
-    /// When [`Self::step`] should be called again, if nothing else happens.
-    #[must_use]
-    pub fn wake_at(&mut self, now_ms: i64) -> i64 {
-        if self.has_more_to_do {
-            return now_ms;
-        }
-        if let Some(at) = self.commit_again_ms.filter(|at| *at > now_ms) {
-            return at;
-        }
-        let mut wake = self.shared_reopens_ms.min(now_ms + 1000);
-        if self.may_feed() {
-            wake = now_ms;
-        }
-        if !self.pending.is_empty() {
-            wake = wake.min(self.pending_since_ms + OUTCOME_AGE_MAX_MS);
-        }
-        if self.ready_since_ms.is_some() {
-            wake = wake.min(now_ms + CLAIMS_WAIT_MS);
-        }
-        let has_unplaced = !self.unplaced.is_empty();
-        for lane in self.lanes.values_mut() {
-            wake = lane.wakes_at_ms().into_iter().fold(wake, i64::min);
-            if !lane.turns.is_empty() && lane.waits_until_ms() > now_ms {
-                wake = wake.min(lane.waits_until_ms());
-            }
-            if has_unplaced && lane.is_eligible() {
-                let of_domains = lane.domains.as_mut().and_then(|domains| domains.next_reopening(now_ms));
-                wake = lane.reopens_at_ms(now_ms).into_iter().chain(of_domains).fold(wake, i64::min);
-            }
-        }
-        let feeding = self.campaigns.values().filter(|campaign| campaign.phase == Phase::Feeding && !campaign.eligible.is_empty());
-        for campaign in feeding {
-            // What is already due waits for an event, not for a time.
-            wake = campaign.feeder.next_due_ms.filter(|due| *due > now_ms).map_or(wake, |due| wake.min(due));
-        }
-        wake.max(now_ms + 1)
     }
 
     /// The campaign of a message in flight, for the simulation.

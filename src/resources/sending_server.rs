@@ -1,13 +1,19 @@
 //! `SendingServer`: one way to hand messages over, with its limits and its probe.
 
+mod status;
+mod warmup;
+
 use std::net::IpAddr;
 
-use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    status::{CameBack, DomainUsed, EffectiveServer, PausedNamespace, SendingServerStatus, ServerState, WarmupDay, WarmupStatus},
+    warmup::{Advance, Warmup, WarmupPreset},
+};
 use super::{
-    Condition, Duration, KeyRef, Object, Percent, Rate,
+    Duration, KeyRef, Object, Rate,
     dkim::{FOUR_OF_A_DOMAIN, SigningKey},
     feedback::Feedback,
     pattern,
@@ -30,9 +36,6 @@ const DOMAINS_DIFFER: Rule = Rule::new(
     "a domain is in two entries; put it into one of them, with all of its windows",
 )
 .at(".perDomain");
-
-const TARGET_IS_ABOVE: Rule =
-    Rule::new("self.target >= self.firstDay", "the target is less than `firstDay`; warm-up grows, so make it at least that").at(".target");
 
 /// A sending server.
 pub type SendingServer = Object<SendingServerSpec, SendingServerStatus>;
@@ -152,7 +155,7 @@ pub struct NeededSecret {
     pub key: KeyRef,
     /// Whether it may be absent.
     pub optional: bool,
-    /// What it is needed for.
+    /// Who reads it, which decides how its absence shows.
     pub purpose: SecretPurpose,
 }
 
@@ -229,95 +232,6 @@ pub struct DomainLimits {
     /// Windows that all apply, each of a different length.
     #[schemars(length(min = 1, max = 8))]
     pub rates: Vec<Rate>,
-}
-
-/// A daily limit that grows. Days are UTC days from `startDate` on; exactly one of the four schedules.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [Rule::new(
-    "[has(self.preset), has(self.exponential), has(self.linear), has(self.schedule)].exists_one(given, given)",
-    "exactly one of `preset`, `exponential`, `linear` and `schedule` is needed",
-)]))]
-pub struct Warmup {
-    /// The first day, UTC. Before it, the limit of the first day applies.
-    #[schemars(with = "String", length(max = 10), regex(pattern = pattern::DATE))]
-    pub start_date: Date,
-    /// When the next day of the schedule begins; `WhenUsed` when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advance: Option<Advance>,
-    /// A schedule that a vendor uses or advises.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub preset: Option<WarmupPreset>,
-    /// A limit that grows by a percentage each day.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exponential: Option<ExponentialWarmup>,
-    /// A limit that grows by a fixed number of messages each day.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub linear: Option<LinearWarmup>,
-    /// The limit of each day; warm-up ends after the last one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 366), inner(range(min = 1, max = 1_000_000_000)))]
-    pub schedule: Option<Vec<u64>>,
-}
-
-impl Warmup {
-    /// When the next day of the schedule begins.
-    #[must_use]
-    pub fn advance(&self) -> Advance {
-        self.advance.unwrap_or(Advance::WhenUsed)
-    }
-}
-
-/// When the next day of a warm-up's schedule begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Advance {
-    /// After a UTC day on which at least 80% of the limit was sent, and of which no more came back than `feedback.pauseWhen` allows (by its defaults when absent): receivers grow used to what they are sent, and not to a calendar.
-    WhenUsed,
-    /// Each UTC day, whatever was sent.
-    Daily,
-}
-
-/// Schedules for warm-up that vendors use or advise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-pub enum WarmupPreset {
-    /// From 50 a day to 50,000 a day within 45 days, as Amazon SES brings up its dedicated addresses; the growth is even (17%), since SES publishes no table.
-    Cautious,
-    /// From 1,000 a day to 250,000 a day in 30 days, as AcelleMail advises for new sending servers; between the days that it names the limit stays.
-    Balanced,
-    /// From 480 a day (20 an hour) by 40% each day to 10 million a day in 30 days, as SendGrid warms up dedicated addresses. For lists whose people are known to want the mail.
-    Fast,
-}
-
-/// Exponential warm-up.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [TARGET_IS_ABOVE]))]
-pub struct ExponentialWarmup {
-    /// Messages on the first day.
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub first_day: u64,
-    /// Growth from day to day, in percent.
-    #[schemars(range(min = 1, max = 1000))]
-    pub growth_percent: u32,
-    /// The messages per day at which warm-up ends.
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub target: u64,
-}
-
-/// Linear warm-up.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [TARGET_IS_ABOVE]))]
-pub struct LinearWarmup {
-    /// Messages on the first day.
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub first_day: u64,
-    /// Growth from day to day, in messages.
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub daily_increase: u64,
-    /// The messages per day at which warm-up ends.
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub target: u64,
 }
 
 /// Which domains a server sends for, and how it signs.
@@ -400,163 +314,4 @@ pub struct EffectiveProbe {
     pub failure_threshold: u32,
     /// Consecutive successful probes that make an Inactive server Active.
     pub success_threshold: u32,
-}
-
-/// The two states of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum ServerState {
-    /// It may be sent through.
-    Active,
-    /// It may not; the conditions say why.
-    Inactive,
-}
-
-/// The observed state of a sending server.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SendingServerStatus {
-    /// The generation that this status is about.
-    pub observed_generation: i64,
-    /// Active or Inactive.
-    pub state: ServerState,
-    /// The type: the key under `spec.provider`.
-    pub provider: String,
-    /// Its address, for display (`smtp.example.com:587, StartTls`).
-    pub address: String,
-    /// Messages sent in the longest window of its limits, such as `1200/50000 per 24h`; absent without a window longer than a minute.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub used: Option<String>,
-    /// Messages in the longest window of each entry of `limits.perDomain`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub per_domain: Vec<DomainUsed>,
-    /// Where the warm-up is; absent without `warmup`, and once it is over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub warmup: Option<WarmupStatus>,
-    /// What came back of the messages that it was given, by which `feedback.pauseWhen` judges it; absent without that, unless something is paused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub came_back: Option<CameBack>,
-    /// The rate at which it is sent messages since it reported too many, such as `about 130 a second`: the rate that it had accepted,
-    /// slowly raised; absent otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub slowed_to: Option<String>,
-    /// The effective values where the spec sets none.
-    pub effective: EffectiveServer,
-    /// Why, in detail.
-    pub conditions: Vec<Condition>,
-}
-
-/// What came back of a server's messages: within the window of `feedback.pauseWhen`, and since the last pause ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CameBack {
-    /// Messages that it accepted. Those of paused namespaces are in none of these counts.
-    pub accepted: u64,
-    /// Messages whose recipient it rejected.
-    pub rejected: u64,
-    /// Accepted messages that bounced for good.
-    pub bounced: u64,
-    /// Accepted messages that were reported as spam.
-    pub complained: u64,
-    /// Rejected and bounced messages, in percent of accepted and rejected ones.
-    pub bounce_percent: Percent,
-    /// Complaints, in percent of accepted messages.
-    pub complaint_percent: Percent,
-    /// Namespaces whose campaigns are not sent through it, because too much of what they sent came back.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub paused: Vec<PausedNamespace>,
-    /// The share that it is given since a pause ended by itself, such as `about 6 a minute`; it grows while the server does well. Absent otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub share: Option<String>,
-}
-
-impl CameBack {
-    /// The same but for what changes with every message.
-    #[must_use]
-    pub fn without_counts(self) -> Self {
-        let none = Percent::of_thousandths(0);
-        let (bounce_percent, complaint_percent) = (none, none);
-        Self { accepted: 0, rejected: 0, bounced: 0, complained: 0, bounce_percent, complaint_percent, ..self }
-    }
-}
-
-/// A namespace whose campaigns are not sent through a server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PausedNamespace {
-    /// Its name.
-    pub namespace: String,
-    /// Why: `BounceRateTooHigh` or `ComplaintRateTooHigh`.
-    pub reason: String,
-    /// The figures, and what to do.
-    pub message: String,
-}
-
-/// How much of a limit for receiving domains is used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DomainUsed {
-    /// The domains, as the spec names them.
-    pub domains: Vec<String>,
-    /// Messages sent in the longest window, such as `80/100 per 1h`; absent without a window longer than a minute.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub used: Option<String>,
-}
-
-/// Where a warm-up is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct WarmupStatus {
-    /// The day of the schedule that holds today, from 1.
-    pub step: u32,
-    /// Days of the schedule in all.
-    pub steps: u32,
-    /// Today's limit, messages.
-    pub limit: u64,
-    /// Messages sent today, UTC; absent before the server is used by a campaign.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub used: Option<u64>,
-    /// Messages of today after which tomorrow is the next day of the schedule.
-    pub needed: u64,
-    /// UTC days since the first one that did not count: less than 80% of their limit was sent, or too much of it came back.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub days_not_counted: u32,
-    /// The days ahead, if each of them counts; the first 30.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ahead: Vec<WarmupDay>,
-    /// The first UTC day without a limit by the warm-up, if each day until then counts.
-    #[schemars(with = "String")]
-    pub over_on: Date,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_zero(count: &u32) -> bool {
-    *count == 0
-}
-
-/// A day of a warm-up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct WarmupDay {
-    /// The UTC day.
-    #[schemars(with = "String")]
-    pub day: Date,
-    /// Its limit, messages.
-    pub limit: u64,
-}
-
-/// A server's effective values.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct EffectiveServer {
-    /// Concurrent connections: as the spec says, or as many as increase the throughput; fewer when the server refuses more.
-    pub connections: u32,
-    /// The most messages in flight at a time, whose outcome a crash would leave unknown.
-    pub in_flight: u32,
-    /// Messages after which a connection is closed.
-    pub messages_per_connection: u32,
-    /// The windows that apply: the spec's, those that the vendor is known to set, and those of the account.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rates: Vec<Rate>,
-    /// The probe.
-    pub probe: EffectiveProbe,
 }
