@@ -61,7 +61,7 @@ pub struct Requirement {
     pub name: &'static str,
     /// Who asks, of [`SOURCES`].
     pub asked_by: &'static [&'static str],
-    /// What is asked for.
+    /// The requirement, as a sentence.
     pub asks: &'static str,
     /// What tells whether it is met.
     pub told_by: &'static str,

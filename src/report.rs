@@ -92,7 +92,7 @@ pub struct CampaignReport {
     /// The average time between two messages that limits for receiving domains leave, milliseconds, once only people of such domains
     /// are left in the audience.
     pub gap_ms: Option<f64>,
-    /// What it waits for.
+    /// Whether it sends nothing now because of a limit, a retry or a server, and until when.
     pub waiting: Waiting,
     /// What stops it.
     pub blocker: Option<Blocker>,

@@ -169,7 +169,7 @@ pub struct OutcomesOf {
     pub campaign: String,
     /// The name of that run.
     pub run: String,
-    /// The outcomes.
+    /// Whoever has one of these is mailed.
     #[serde(serialize_with = "as_words")]
     pub fates: Vec<Fate>,
 }

@@ -140,7 +140,7 @@ pub struct Remote {
 /// What an audience is read with or from: when it is another one, an audience that could not be read may be readable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// The version of a file.
+    /// When the file was last changed, and what else tells two of its states apart.
     File(FileVersion),
     /// The credential of a URL.
     Credential(Credential),

@@ -59,7 +59,7 @@ pub struct World {
 }
 
 impl World {
-    /// The plans that count.
+    /// The plans by which campaigns may be granted servers: with a plan namespace, only those in it.
     pub fn counting_plans(&self) -> impl Iterator<Item = (&Key, &PlanInput)> {
         self.plans.iter().filter(|(key, _)| self.plan_counts(key))
     }
@@ -122,7 +122,7 @@ pub enum InLedger {
     Unasked,
     /// The ledger has no such run.
     Absent,
-    /// It has begun.
+    /// It has begun, and somebody has no final outcome yet.
     Begun,
     /// Every recipient has a final outcome.
     Closed,
@@ -237,7 +237,7 @@ impl Decision {
     }
 }
 
-/// The decision on a server.
+/// What is shown of a server, and whether and how it is used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerDecision {
     /// The status; conditions without times.
@@ -274,7 +274,7 @@ impl ServerDecision {
     }
 }
 
-/// The decision on a campaign.
+/// What is shown of a campaign, and what the data plane is to do for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CampaignDecision {
     /// The status; conditions without times.

@@ -42,9 +42,9 @@ impl Observations {
 /// What came of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeResult {
-    /// The probe succeeded.
+    /// The server can be reached, and would take messages.
     Succeeded,
-    /// The probe failed.
+    /// It cannot be used, for this reason.
     Failed(Blocker),
     /// This type cannot be probed without sending.
     NotProbeable,

@@ -76,9 +76,9 @@ impl Receivers {
 /// Receivers whose people a feeder passes over, because enough messages for them wait already.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Passing {
-    /// How they are told.
+    /// Tells whose people an address is of.
     pub receivers: Arc<Receivers>,
-    /// Which.
+    /// The receivers without room.
     pub over: BTreeSet<Receiver>,
 }
 

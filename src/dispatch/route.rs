@@ -62,7 +62,7 @@ impl RunSeed {
         Self(hasher.finish())
     }
 
-    /// The seed as a number.
+    /// What other draws of the run are seeded with, so that they are the same after a restart.
     #[must_use]
     pub const fn number(self) -> u64 {
         self.0

@@ -15,7 +15,7 @@ use crate::{audience::Fields, ledger};
 pub struct ReadyMessage {
     /// Its row in the ledger; `None` for a recipient who was never claimed.
     pub seq: Option<u64>,
-    /// Which attempt this is, from 1.
+    /// The number of the attempt, from 1. A move to another server keeps it.
     pub attempt: u32,
     /// The recipient, as the ledger knows it.
     pub recipient: Arc<str>,
@@ -51,7 +51,7 @@ pub struct DomainUse {
 pub struct RenderFailure {
     /// Its row, if it was claimed before.
     pub seq: Option<u64>,
-    /// Whether it was deferred.
+    /// Whether an attempt was made before, after which it waited in the ledger.
     pub was_deferred: bool,
     /// The address, as the ledger knows it.
     pub recipient: Arc<str>,
@@ -70,7 +70,7 @@ pub struct InFlight {
     pub call: CallId,
     /// Its row in the ledger.
     pub seq: u64,
-    /// Which attempt this is, from 1.
+    /// The number of the attempt, from 1. A move to another server keeps it.
     pub attempt: u32,
     /// The address, as the ledger knows it.
     pub recipient: Arc<str>,

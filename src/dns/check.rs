@@ -28,7 +28,7 @@ pub enum Verdict {
     Missing,
     /// There is one, and it does not do.
     Wrong,
-    /// It is not known.
+    /// No resolver has answered, or none was asked.
     NotKnown,
 }
 

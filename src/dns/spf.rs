@@ -83,7 +83,7 @@ pub fn merged(records: &[String]) -> Option<String> {
     Some(format!("v=spf1 {}", words.join(" ")))
 }
 
-/// A mechanism (5).
+/// What a term of a record matches (RFC 7208, 5); lengths of prefixes are those for IPv4 and IPv6.
 enum Mechanism<'a> {
     All,
     Include(&'a str),

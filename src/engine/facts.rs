@@ -103,7 +103,7 @@ impl<F: Facts> FactFinder<F> {
         Self { ledger, known: BTreeMap::new(), messages: BTreeMap::new(), known_servers: None, complaints: None }
     }
 
-    /// Where the facts are.
+    /// The ledger that is asked.
     pub fn ledger(&self) -> &F {
         &self.ledger
     }

@@ -194,7 +194,7 @@ pub enum MessageIdentity {
     MessageId {
         /// The `SendingServer`.
         server: Key,
-        /// The Message-ID.
+        /// As it is in the header field, without the angle brackets.
         id: String,
     },
     /// No message: the recipient's subscription in this namespace, to this topic or to everything.

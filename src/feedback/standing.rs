@@ -49,7 +49,7 @@ pub struct Returned {
 /// Something that changes about pauses, to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PauseChange {
-    /// Whose pause it is.
+    /// The server that is paused, as a whole or for one namespace.
     pub server: Key,
     /// Whether it begins or ends, and how.
     pub what: Change,

@@ -84,7 +84,7 @@ impl HashFile {
         hasher.finish128().as_u128() & !0xff
     }
 
-    /// Where a hash is.
+    /// Looks for a hash in all tables; if it is in none, says where in the newest one it would be added.
     pub(super) fn find(&self, hash: u128) -> Result<Place, LedgerError> {
         let mut free = 0;
         for (table, searched) in self.tables.iter().enumerate() {

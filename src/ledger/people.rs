@@ -23,14 +23,14 @@ const ROWS_AT_A_TIME: i64 = 4096;
 pub enum Known {
     /// A message, as it stands.
     Message {
-        /// Of which run.
+        /// The run in which it was claimed.
         run: RunKey,
         /// Where it stands.
         message: RecipientRow,
     },
     /// Something that came back.
     Event {
-        /// Of which run.
+        /// The run whose message it is about.
         run: RunKey,
         /// What happened.
         event: EventRow,

@@ -27,13 +27,13 @@ pub struct LedgerReader {
 /// A run and its progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSummary {
-    /// The record of the run.
+    /// Its identity, its times and what is known of its audience.
     pub record: RunRecord,
     /// The number of messages by fate.
     pub counts: RunCounts,
 }
 
-/// One recipient of a run.
+/// What became of one recipient of a run so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecipientRow {
     /// Its number in the run: the order in which recipients were first claimed.

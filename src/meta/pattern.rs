@@ -73,7 +73,7 @@ pub const ENDPOINT: &str =
     r"^(https://[^/?#@\x00-\x20\x7F]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?)(/[^?#\x00-\x20\x7F]*)?$";
 /// A name at a vendor (a tag, a pool, a stream): letters, digits and some signs.
 pub const LABEL: &str = r"^[A-Za-z0-9][-A-Za-z0-9_. ]*$";
-/// A region of AWS.
+/// A region of AWS, such as `eu-central-1`.
 pub const AWS_REGION: &str = r"^[a-z]{2}(-[a-z]+)+-[0-9]$";
 /// A name that AWS gives out for its own things.
 pub const AWS_NAME: &str = r"^[A-Za-z0-9_-]+$";
@@ -96,7 +96,7 @@ pub const IP: &str = concat!(
 pub const FOLDER_NAME: &str = r"^[ -~]+$";
 /// The argument of EHLO.
 pub const HELO: &str = r"^[!-~]+$";
-/// A name in a certificate.
+/// What a certificate is issued to: a host name, or an IPv6 address.
 pub const CERTIFICATE_NAME: &str =
     r"^([A-Za-z0-9_]([-A-Za-z0-9_]{0,62})(\.[A-Za-z0-9_]([-A-Za-z0-9_]{0,62}))*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$";
 /// The absolute path of a program, without `.` and `..`.

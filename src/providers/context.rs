@@ -139,7 +139,7 @@ pub type Secrets = BTreeMap<KeyRef, SecretValue>;
 pub struct SecretUse {
     /// The field that names it, relative to the object: `spec.provider.smtp.auth.secretRef`.
     pub path: String,
-    /// The Secret and the key.
+    /// The Secret, in the namespace of the object, and its key.
     pub key: KeyRef,
     /// Whether it may be absent.
     pub optional: bool,

@@ -36,7 +36,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A permanent refusal.
+    /// A refusal that another attempt would not change.
     #[must_use]
     pub fn permanent(scope: Scope, reply: impl Into<String>) -> Self {
         Self { scope, is_permanent: true, reply: reply.into(), cause: None, retry_after: None }
@@ -146,7 +146,7 @@ pub struct Answer<'a> {
     pub recipient: &'a str,
 }
 
-/// Whose fault it is.
+/// Whether an answer is about the message or about the server, which decides who is tried next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The message is refused, and the server is healthy.
@@ -158,7 +158,7 @@ pub enum Fault {
 /// What a known answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meaning {
-    /// Whose fault it is.
+    /// What it is about.
     pub fault: Fault,
     /// Becomes the reason of a condition.
     pub reason: Reason,

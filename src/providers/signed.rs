@@ -43,7 +43,7 @@ pub struct Signatory {
     bodies: Arc<Bodies>,
 }
 
-/// A key of a server.
+/// A key with which a server signs, and the DNS record that publishes it.
 #[derive(Clone, Debug)]
 pub struct ServerKey {
     /// The name of its record: `s1._domainkey.example.com`.

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long an answer may take: the ledger may be rewritten for it.
 const ANSWER_MAX: Duration = Duration::from_secs(600);
 
-/// What is asked for.
+/// What a command asks of the process that has the ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Asked {

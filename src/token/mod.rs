@@ -13,7 +13,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 pub use public_url::PublicUrl;
 
-/// The bytes of a key.
+/// The length of a key, bytes.
 pub const KEY_BYTES: usize = 32;
 /// The most keys.
 const KEYS_MAX: usize = 16;

@@ -29,7 +29,7 @@ pub struct ReceivedMail {
     pub content: Vec<u8>,
 }
 
-/// How a mail is answered.
+/// What became of a mail that was handed over, which decides whether the client sends it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// What it says is durable, or it says nothing.

@@ -8,7 +8,7 @@ const LINE_MAX: usize = 1024 * 1024;
 /// Numbers of one search.
 const FOUND_MAX: usize = 150_000;
 
-/// One response.
+/// What a server says in IMAP, as far as it is of use: the end of a command, or what came before that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
     /// A command has ended.
@@ -32,7 +32,7 @@ pub enum Response {
     Found(Vec<u32>),
     /// A mail, or as much of it as was asked for.
     Mail {
-        /// Its UID.
+        /// The number by which its folder knows it for good (UID).
         uid: u32,
         /// The content; absent where the server has none.
         content: Option<Vec<u8>>,

@@ -87,7 +87,7 @@ pub enum Action {
     Failed,
     /// It is still being tried.
     Delayed,
-    /// It was delivered.
+    /// It reached the mailbox, and nothing more is reported of it.
     Delivered,
     /// It was handed on to something that reports no more.
     HandedOn,

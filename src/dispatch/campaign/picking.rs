@@ -49,7 +49,7 @@ fn without(open: &EligibleSet<LaneRef>, full: &[LaneIx]) -> EligibleSet<LaneRef>
 /// Where a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
-    /// To this server.
+    /// To this server, in whose queue it then waits.
     Server(LaneIx),
     /// To no server for now.
     Waits,

@@ -116,7 +116,7 @@ pub(crate) struct ContentResolver {
     pub config_maps: ConfigMapStore,
     /// Where an audience may be fetched from.
     pub egress: Egress,
-    /// Where Secrets are.
+    /// The Secrets that bodies, audiences and links refer to.
     pub secrets: NewestSecrets,
     /// Whether this process knows its public URL, so that links for unsubscribing can be made.
     pub has_links: bool,

@@ -3,7 +3,7 @@
 /// An enhanced status code (RFC 3463).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// 2, 4 or 5.
+    /// 2 for success, 4 for a temporary failure, 5 for a permanent one.
     pub class: u8,
     /// What it is about.
     pub subject: u16,

@@ -38,7 +38,7 @@ impl Once {
 enum State {
     /// It is being taken.
     Pending,
-    /// It was taken.
+    /// It is durable: when it comes again, it is acknowledged and not recorded.
     Taken,
 }
 

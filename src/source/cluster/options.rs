@@ -48,9 +48,9 @@ impl Scope {
 /// Name, duration and holder of the Lease.
 #[derive(Clone, Debug)]
 pub struct LeaseOptions {
-    /// The namespace of the Lease.
+    /// Where the Lease is: the same for all processes of one installation.
     pub namespace: String,
-    /// The name of the Lease.
+    /// The name under which they compete for it.
     pub name: String,
     /// How long it is valid without renewal.
     pub duration: Duration,

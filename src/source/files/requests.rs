@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::resources::Key;
 
-/// What is asked for.
+/// What a person asked for by a command, which waits in the state folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// That a stopped campaign is resumed.
