@@ -10,9 +10,9 @@ use std::{
 use clap::Args;
 
 use super::{
+    exit::EXIT_CONFIGURATION,
     look::{CampaignArgs, Look, Parts, Stop, look},
     present::{OutputFormat, Table},
-    run::EXIT_CONFIGURATION,
     screen, validate,
 };
 use crate::{
