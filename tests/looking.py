@@ -7,13 +7,15 @@ Python's `email` reads the messages.
 import email
 import email.policy
 import json
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 from parts import fleet as fleets
 from parts.process import folder, free_port, wait_until
-from parts.report import Cases, require
+from parts.report import Cases, need, require
 from parts.sinks import Sink
 
 PEOPLE = "email,name,vip\nann@example.com,Ann,\nbo@example.com,Bö,yes\nANN@EXAMPLE.COM,Ann,\nzoe@example.com,Zoe,\n"
@@ -239,11 +241,70 @@ def validate_is_strict_on_demand(program) -> str:
     return "a plan that is not there, and a renamed campaign"
 
 
+# Both filters give it a thousand points, wherever it stands.
+GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
+# Within a network of its own, so that it asks nobody.
+ALONE = """ip link set lo up
+rspamd --no-fork --insecure --user root --group root --var="DBDIR=$PLACE" --var="RUNDIR=$PLACE" --var="LOGDIR=$PLACE" --config /etc/rspamd/rspamd.conf >"$PLACE/rspamd.out" 2>&1 &
+while ! rspamc stat >/dev/null 2>&1; do kill -0 $! || exit 9; sleep 0.2; done
+for name in winter loud; do
+    "$MAILFLEET" check $name "$FOLDER" --spam=rspamd -o json >"$PLACE/$name.json"
+    echo "$name $?"
+done
+kill $!
+"""
+
+
+def letters(name: str, program) -> fleets.Fleet:
+    """Two campaigns: `winter`, a letter, and `loud`, which every filter takes for spam."""
+    content = {"text": "Hello {{ name }}, our shop is open again, and we look forward to your visit."}
+    fleet = shop(folder(name), program, fleets.smtp_server("relay", 1), content=content)
+    campaign = (fleet.config / "all.yaml").read_text(encoding="utf-8").split("---")[-1]
+    campaign = campaign.replace('"winter"', '"loud"').replace("our shop is open again", GTUBE)
+    (fleet.config / "loud.yaml").write_text(campaign, encoding="utf-8")
+    return fleet
+
+
+def of_filter(output: bytes | str) -> list[tuple[str, str]]:
+    """The rows of the filter: severity, and what it says."""
+    return [(row["severity"], row["what"]) for row in json.loads(output or "[]") if row["check"] == "spam"]
+
+
+def spamassassin_judges(program) -> str:
+    """`check --spam=spamassassin` says what a real SpamAssassin says of a letter and of spam."""
+    need("" if shutil.which("spamassassin") else "spamassassin")
+    fleet = letters("spamassassin", program)
+    said = {}
+    for name in ("winter", "loud"):
+        code, output, errors = run(program, "check", name, fleet.config, "--spam=spamassassin", "-o", "json")
+        require(code == (1 if name == "loud" else code) and not errors, f"{name}: exit {code}: {errors}")
+        said[name] = of_filter(output)
+    require(all(severity == "note" for severity, _ in said["winter"]), f"a letter: {said}")
+    require([severity for severity, _ in said["loud"]] == ["warning"] and "GTUBE" in said["loud"][0][1], f"spam: {said}")
+    return said["loud"][0][1][:60]
+
+
+def rspamd_judges(program) -> str:
+    """`check --spam=rspamd` says what a real rspamd says of a letter and of spam."""
+    need("" if shutil.which("rspamc") else "rspamd")
+    need("" if os.geteuid() == 0 else "root, for a network of its own")
+    fleet = letters("rspamd", program)
+    place = fleet.folder
+    variables = os.environ | {"PLACE": str(place), "FOLDER": str(fleet.config), "MAILFLEET": str(program)}
+    done = subprocess.run(["unshare", "--net", "sh", "-c", ALONE], capture_output=True, timeout=120, stdin=subprocess.DEVNULL, env=variables)
+    log = f"{done} {(place / 'rspamd.out').read_text(errors='replace')[-2000:]}"
+    require(b"loud 1" in done.stdout, log)
+    said = {name: of_filter((place / f"{name}.json").read_text()) for name in ("winter", "loud")}
+    require(all(severity == "note" for severity, _ in said["winter"]), f"a letter: {said} {log}")
+    require([severity for severity, _ in said["loud"]] == ["warning"] and "GTUBE" in said["loud"][0][1], f"spam: {said} {log}")
+    return said["loud"][0][1][:60]
+
+
 def main():
     cases = Cases(__doc__)
     cases.parse()
     cases.add_all(
-        (a_preview_is_what_is_sent, a_look_has_the_fields_of_the_message, what_a_preview_refuses, to_oneself, a_dry_run_waits_for_nothing, validate_is_strict_on_demand),
+        (a_preview_is_what_is_sent, a_look_has_the_fields_of_the_message, what_a_preview_refuses, to_oneself, a_dry_run_waits_for_nothing, validate_is_strict_on_demand, spamassassin_judges, rspamd_judges),
         fleets.binary(),
     )
     cases.end()

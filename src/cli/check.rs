@@ -1,5 +1,7 @@
 //! `mailfleet check`: what of a campaign's messages will hurt, over a sample of its audience or over all of it.
 
+mod spam;
+
 use std::{
     collections::BTreeSet,
     io::{self, Write},
@@ -9,6 +11,7 @@ use std::{
 
 use clap::Args;
 
+use self::spam::{SpamFilter, SpamScore};
 use super::{
     exit::EXIT_CONFIGURATION,
     look::{CampaignArgs, Look, Parts, Stop, look},
@@ -53,6 +56,9 @@ pub struct CheckArgs {
     /// The messages of all recipients.
     #[arg(long, conflicts_with = "sample")]
     all: bool,
+    /// Have a spam filter of this machine judge the first message too. Default FILTER: whichever is installed.
+    #[arg(long, value_enum, value_name = "FILTER", num_args = 0..=1, default_missing_value = "installed", require_equals = true)]
+    spam: Option<SpamFilter>,
     /// Fail for notes too.
     #[arg(long)]
     strict: bool,
@@ -78,12 +84,21 @@ struct Checked {
     /// Recipients from whom the sample was chosen.
     audience: u64,
     campaign: String,
+    /// The first message, for a spam filter.
+    first: Option<Vec<u8>>,
 }
 
 pub async fn run(args: CheckArgs) -> ExitCode {
     let sample = (!args.all).then_some(usize::from(args.sample));
     match look(&args.campaign, None, move |look, runtime| check(&look, sample, runtime)).await {
-        Ok(checked) => {
+        Ok(mut checked) => {
+            if let Some((filter, message)) = args.spam.zip(checked.first.take()) {
+                match spam::ask(filter, &message).await {
+                    Ok(score) => checked.rows.extend(of_filter(&score)),
+                    Err(why) => return Stop::configuration(why).report(),
+                }
+                checked.rows.sort_by_key(|row| row.severity);
+            }
             let printed = print(&mut io::stdout().lock(), &checked, args.output);
             if let Err(error) = printed.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }) {
                 return Stop::configuration(format!("cannot print: {error}")).report();
@@ -100,16 +115,16 @@ pub async fn run(args: CheckArgs) -> ExitCode {
 }
 
 fn check(look: &Look, sample: Option<usize>, runtime: &tokio::runtime::Handle) -> Result<Checked, Stop> {
-    let mut tally = Tally::default();
+    let (mut tally, mut first) = (Tally::default(), None);
     let progress = &mut Progress::default();
     let audience = match sample {
         Some(count) => {
             let (recipients, audience) = look.sample(count, runtime)?;
-            recipients.iter().for_each(|recipient| of_recipient(look, recipient, &mut tally));
+            recipients.iter().for_each(|recipient| of_recipient(look, recipient, &mut tally, &mut first));
             audience
         }
         None => look.each(runtime, |recipient| {
-            of_recipient(look, &recipient, &mut tally);
+            of_recipient(look, &recipient, &mut tally, &mut first);
             progress.say(tally.messages());
         })?,
     };
@@ -143,10 +158,18 @@ fn check(look: &Look, sample: Option<usize>, runtime: &tokio::runtime::Handle) -
     });
     let mut rows: Vec<Row> = of_documents.chain(of_messages).collect();
     rows.sort_by_key(|row| row.severity);
-    Ok(Checked { rows, messages: tally.messages(), audience, campaign: look.key.to_string() })
+    Ok(Checked { rows, messages: tally.messages(), audience, campaign: look.key.to_string(), first })
 }
 
-fn of_recipient(look: &Look, recipient: &Recipient, tally: &mut Tally) {
+/// What a spam filter has to say, if anything.
+fn of_filter(score: &SpamScore) -> Option<Row> {
+    let severity = if score.is_spam() { Severity::Warning } else { Severity::Note };
+    let fix = "look up its rules; a filter at your recipients' sees more, such as who sends";
+    Some(Row { severity, check: "spam", what: score.words()?, fix, messages: None, example: None })
+}
+
+/// Looks at the message of a recipient; the first that can be made is kept.
+fn of_recipient(look: &Look, recipient: &Recipient, tally: &mut Tally, first: &mut Option<Vec<u8>>) {
     let address = recipient.fields.address().as_str();
     let concerns = match look.rendered(recipient, look.campaign.object.spec.run()) {
         Ok(rendered) => Parts::of(&rendered).map_or_else(Vec::new, |parts| {
@@ -156,6 +179,7 @@ fn of_recipient(look: &Look, recipient: &Recipient, tally: &mut Tally) {
             let empty: BTreeSet<&str> = look.named_fields().filter(is_empty).collect();
             let of_field = |name: &str| Concern { check: Check::EmptyField, what: format!("the field `{name}` is empty"), size: None };
             concerns.extend(empty.into_iter().map(of_field));
+            first.get_or_insert_with(|| rendered.content.clone());
             concerns
         }),
         Err(error) => {
@@ -166,7 +190,7 @@ fn of_recipient(look: &Look, recipient: &Recipient, tally: &mut Tally) {
 }
 
 fn print(out: &mut impl Write, checked: &Checked, format: OutputFormat) -> io::Result<()> {
-    let Checked { rows, messages, audience, campaign } = checked;
+    let Checked { rows, messages, audience, campaign, .. } = checked;
     let of = |severity| rows.iter().filter(|row| row.severity == severity).count();
     let (warnings, notes) = (of(Severity::Warning), of(Severity::Note));
     let all = if messages == audience { String::new() } else { format!(" of {}", grouped(*audience)) };
