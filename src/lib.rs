@@ -23,6 +23,7 @@
 //! - [`routing`] and [`report`]: what goes down to the data plane, and what comes up. Pure.
 //! - `backoff`, `chance`, `clock`: how long to wait after a failure, chance from a seed, the time.
 //! - [`bulk`]: what mailbox providers ask of bulk senders.
+//! - [`hours`]: whether it is a time at which a campaign may send; `zones`: time zones by name.
 //! - `people`: for whom a campaign is.
 //! - `yaml`: trees of YAML with places.
 //! - [`cli`]: one file per command.
@@ -43,6 +44,7 @@ pub(crate) mod dns;
 pub mod egress;
 pub mod engine;
 pub mod feedback;
+pub mod hours;
 pub(crate) mod inspect;
 pub mod ledger;
 pub(crate) mod message;
@@ -57,6 +59,7 @@ pub(crate) mod sink;
 pub mod source;
 pub(crate) mod token;
 pub(crate) mod yaml;
+pub(crate) mod zones;
 
 #[cfg(test)]
 mod test_support;

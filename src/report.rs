@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
+    hours::Zone,
     ledger::LedgerError,
     resources::{Blocker, Duration, Key, Reason, campaign::RecipientCounts, resume::Handled, rollout::Reached},
 };
@@ -57,6 +58,8 @@ pub enum Waiting {
     ForLimits(i64),
     /// All that waits is for receiving domains for which no server has room until this time, milliseconds; the domains.
     ForDomains(i64, Vec<Arc<str>>),
+    /// Everybody who is left is in a zone where it is outside the sending hours, until this time in this zone, milliseconds.
+    ForHours(i64, Zone),
     /// All that is left is deferred until this time, milliseconds.
     ForRetry(i64),
     /// Its servers refuse it temporarily, with this message.
@@ -70,6 +73,15 @@ pub struct Expected {
     pub recipients: u64,
     /// Estimated from how much of the source was read.
     pub is_estimate: bool,
+}
+
+/// Recipients who have no time zone of their own, though each should have one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WithoutZone {
+    /// How many.
+    pub recipients: u64,
+    /// A value that is no zone, if any of them has one.
+    pub example: Option<String>,
 }
 
 /// A run of a campaign.
@@ -94,6 +106,10 @@ pub struct CampaignReport {
     pub gap_ms: Option<f64>,
     /// Whether it sends nothing now because of a limit, a retry or a server, and until when.
     pub waiting: Waiting,
+    /// When the hours of the last of those begin who are not mailed before, milliseconds.
+    pub last_hours_ms: Option<i64>,
+    /// Who has no time zone of their own, once the audience was read.
+    pub without_zone: Option<WithoutZone>,
     /// What stops it.
     pub blocker: Option<Blocker>,
     /// Since when reading its audience has failed again and again for now, milliseconds.

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
+use crate::hours::Hours;
 use crate::resources::{
     CampaignSpec, CountOrPercent, Duration, Key, Percent, Rate,
     campaign::{EffectiveRetry, OutcomesAudience, Weighting, WhenOutcomeIsUnknown, WhenRenderFails, WhenRowIsBad},
@@ -83,6 +84,8 @@ pub struct CampaignIntent {
     pub plan_limits: Option<SharedLimits>,
     /// Limits of the campaign itself.
     pub own_limits: Option<SharedLimits>,
+    /// The hours in which it may send; at any time if absent.
+    pub hours: Option<Arc<Hours>>,
     /// The domains that it may be sent from; all if absent.
     pub senders: Option<Senders>,
     /// A domain at which people can unsubscribe by mail: the return path of one of its servers, whose mail is read.

@@ -45,6 +45,7 @@ pub fn campaign_intent(work: Work) -> CampaignIntent {
         rollout: crate::routing::RolloutIntent::default(),
         plan_limits: None,
         own_limits: None,
+        hours: None,
         senders: None,
     }
 }

@@ -52,6 +52,7 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
         rollout: Rollout::intent(input, rollout, verdict.may_step),
         plan_limits: plan_limits(key, &plan_key, world),
         own_limits: own_limits(key, spec),
+        hours: input.when.as_ref().ok().and_then(|when| when.hours.clone()),
         senders: senders::held_to(key, &plan_key, world, &servers.candidates),
         mail_domain: mail_domain.clone(),
     };
@@ -59,7 +60,8 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
     let shared = [plan_limits(key, &plan_key, world), own_limits(key, spec)];
     let shared: Vec<Rate> = shared.into_iter().flatten().flat_map(|limits| limits.rates).collect();
     let left = run.left().map(|left| rollout.map_or(left, |rollout| rollout.left(left)));
-    let pace = Pace::of(&run, left, verdict.state, weighting, &servers.limits, &shared);
+    let hours = input.when.as_ref().ok().and_then(|when| when.hours.as_deref());
+    let pace = Pace::of(&run, left, verdict.state, weighting, &servers.limits, (&shared, hours), now_ms);
     let rows = choices.rows_of(&servers, pace.by.as_ref(), input);
     let mut table = ServerTable::new(rows, table::counts(&servers.candidates, run.accepted()));
     if let Some(previous) = &input.previous {

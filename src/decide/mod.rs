@@ -27,6 +27,7 @@ use self::warmup::Progress;
 use crate::{
     dns::Subject,
     feedback::{Complaints, FeedbackCounts, Judged, Standing},
+    hours::When,
     resources::{
         Blocker, Campaign, ConditionType, Key, Plan, SendingServer,
         campaign::{CampaignStatus, RecipientCounts},
@@ -148,6 +149,8 @@ pub struct CampaignInput {
     pub object: Arc<Campaign>,
     /// What it sends, or why that cannot be prepared.
     pub work: Result<Arc<Work>, Blocker>,
+    /// When it is sent, or what is wrong with its times.
+    pub when: Result<When, Blocker>,
     /// What it last sent, while a newer version cannot be prepared: a run that has begun is kept with it.
     pub last_work: Option<Arc<Work>>,
     /// Why the newest version could not be read, if this is an older one.
@@ -189,6 +192,7 @@ impl CampaignInput {
         Self {
             object,
             work,
+            when: Ok(When::default()),
             last_work: None,
             stale: None,
             in_ledger: InLedger::Absent,

@@ -7,6 +7,7 @@ pub mod backlog;
 pub mod blocked;
 pub mod feeder;
 pub mod guards;
+pub mod hours;
 pub mod picking;
 pub mod record;
 pub mod tally;
@@ -20,6 +21,7 @@ use self::{
     blocked::Blocked,
     feeder::FeederState,
     guards::Guards,
+    hours::HoursState,
     record::{Opened, RecordState},
     tally::Tally,
 };
@@ -65,6 +67,8 @@ pub struct CampaignRun {
     pub feeder: FeederState,
     /// The rendered messages that wait.
     pub backlog: Backlog,
+    /// Where it is by its sending hours.
+    pub hours: HoursState,
     /// What servers think of it.
     pub guards: Guards,
     /// What stops it.
@@ -91,6 +95,7 @@ impl CampaignRun {
             audience: AudienceProgress::default(),
             feeder: FeederState::default(),
             backlog: Backlog::default(),
+            hours: HoursState::default(),
             guards: Guards::default(),
             blocked: Blocked::default(),
             mail_from: BTreeMap::new(),
@@ -136,9 +141,10 @@ impl CampaignRun {
         Feeding { namespace, servers, held, asked, aside, message_bytes }
     }
 
-    /// Whether nothing new comes from the audience: it was read to its end, and nobody was passed over.
+    /// Whether nothing new comes from the audience: it was read to its end, and nobody was passed over, for lack of room or because it
+    /// is not their hours.
     pub(super) fn has_met_everybody(&self) -> bool {
-        self.audience.is_read && self.backlog.passed_over.is_empty()
+        self.audience.is_read && self.backlog.passed_over.is_empty() && self.hours.asleep.is_none()
     }
 
     /// Whether nothing of it is in memory, on the wire, or not durable yet.

@@ -3,6 +3,7 @@
 //! It works on request, so that no more is in memory than the scheduler asked for. It owns the run's index of recipients.
 
 mod bad_rows;
+mod clocks;
 mod exchange;
 mod opening;
 mod rendering;
@@ -17,7 +18,7 @@ use std::{
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use self::rows::Rows;
+use self::{clocks::Clocks, rows::Rows};
 pub use self::{
     exchange::{Fed, FeederEvent, FeederSpec, Request},
     rows::count_added,
@@ -26,7 +27,7 @@ use super::{
     feeders::{Asked, Asking, Threads},
     receivers::Passing,
     refusals::Refusals,
-    stages::{ReadyMessage, RenderFailure},
+    stages::{Asleep, Later, ReadyMessage, RenderFailure},
     unread::TRY_AGAIN,
 };
 use crate::{
@@ -64,6 +65,8 @@ pub fn start(
     threads: &Threads,
 ) -> std::io::Result<Asking<Feeder>> {
     let feeder = Feeder {
+        clocks: Clocks::of(spec.intent.hours.as_ref(), spec.clock),
+        slept: None,
         spec,
         ledger,
         runtime,
@@ -122,6 +125,10 @@ pub struct Feeder {
     lists_looked_at: Instant,
     /// Rows that repeat an address, beside those that do not.
     useless: Useless,
+    /// The clocks of recipients, where each has sending hours of their own.
+    clocks: Option<Clocks>,
+    /// People who were passed over because of these hours.
+    slept: Option<Asleep>,
     /// Deferred messages that are not reported to the scheduler yet, so that it hands over no more.
     owed: usize,
 }
@@ -224,6 +231,7 @@ impl Feeder {
         }
         let owed = std::mem::take(&mut self.owed);
         self.render_due(Vec::new(), owed);
+        let without_zone = self.clocks.as_mut().and_then(Clocks::take_without);
         self.send(Fed::AudienceEnd {
             total: self.total,
             outside: self.outside,
@@ -231,6 +239,7 @@ impl Feeder {
             excluded: self.excluded_rows,
             bad_rows: self.bad_rows,
             bad_rows_named,
+            without_zone,
             unmatched,
             versions: self.versions.clone(),
         });
@@ -317,6 +326,11 @@ impl Feeder {
                     }
                 },
             };
+            if let Some(asleep) = self.asleep(&met.recipient) {
+                self.pass_asleep(asleep);
+                passed_rows += 1;
+                continue;
+            }
             if let Some(receiver) = passing.and_then(|passing| passing.passes(met.recipient.address.as_str()))
                 && met.seq.is_none()
             {
@@ -335,6 +349,9 @@ impl Feeder {
         if !passed.is_empty() {
             self.send(Fed::PassedOver(passed));
         }
+        if let Some(asleep) = self.slept.take() {
+            self.send(Fed::PassedAsleep(asleep));
+        }
         if is_short {
             // Those that were asked for and are not brought are asked for again.
             self.send(Fed::Messages { messages: Vec::new(), requested: count - found, due: 0 });
@@ -347,7 +364,7 @@ impl Feeder {
         Ok(())
     }
 
-    fn bring(&self, met: Met, chunk: &mut Vec<ReadyMessage>) {
+    fn bring(&mut self, met: Met, chunk: &mut Vec<ReadyMessage>) {
         match self.render(&met.recipient, met.seq, met.attempt, Refusals::default()) {
             Ok(message) => chunk.push(message),
             Err(message) => {
@@ -391,7 +408,11 @@ impl Feeder {
             }
             return Ok(Step::Nobody);
         }
-        let (seq, attempt) = match seen.look_up(recipient.address.as_str()).map_err(|e| of_ledger(&e))? {
+        let looked_up = seen.look_up(recipient.address.as_str()).map_err(|e| of_ledger(&e))?;
+        if let Some(clocks) = self.clocks.as_mut().filter(|_| looked_up != Lookup::Duplicate) {
+            clocks.note(&recipient.fields);
+        }
+        let (seq, attempt) = match looked_up {
             Lookup::Duplicate => {
                 self.duplicates += 1;
                 if self.useless.is_too_much(0) {
@@ -427,6 +448,18 @@ impl Feeder {
         self.useless.useful();
         self.judge_rows()?;
         Ok(Step::Met(Box::new(Met { recipient, seq, attempt })))
+    }
+
+    /// When the sending hours of a recipient begin, if it is outside of them.
+    fn asleep(&mut self, recipient: &Recipient) -> Option<Asleep> {
+        self.clocks.as_mut()?.asleep(&recipient.fields)
+    }
+
+    fn pass_asleep(&mut self, asleep: Asleep) {
+        match &mut self.slept {
+            Some(slept) => slept.add(asleep),
+            None => self.slept = Some(asleep),
+        }
     }
 
     fn flush(&self, chunk: &mut Vec<ReadyMessage>) {

@@ -95,6 +95,8 @@ impl Scheduler {
             gap_ms: domains.gap_ms,
             waiting: self.waiting(index, shared_until, exhausted, domains.until, now_ms),
             blocker: campaign.blocked.shown().cloned(),
+            last_hours_ms: campaign.hours.asleep.as_ref().map(|asleep| asleep.last_ms),
+            without_zone: campaign.audience.without_zone.clone(),
             unread_since_ms: campaign.blocked.unread_since_ms(),
             started_ms: campaign.record.started_ms,
             completed_ms: campaign.record.completed_ms,
@@ -174,16 +176,15 @@ impl Scheduler {
         if let Some((until, receivers)) = domains.filter(|(until, _)| *until > now_ms + RETRY_SOON_MS) {
             return Waiting::ForDomains(until, receivers);
         }
-        match campaign.feeder.next_due_ms {
-            Some(due)
-                if due > now_ms + RETRY_SOON_MS
-                    && campaign.audience.is_read
-                    && campaign.backlog.messages == 0
-                    && campaign.feeder.preparing == 0 =>
-            {
-                Waiting::ForRetry(due)
+        if !campaign.audience.is_read || campaign.backlog.messages > 0 || campaign.feeder.preparing > 0 {
+            return Waiting::No;
+        }
+        let due_ms = campaign.feeder.next_due_ms;
+        match &campaign.hours.asleep {
+            Some(asleep) if asleep.first_ms > now_ms + RETRY_SOON_MS && due_ms.is_none_or(|due| asleep.first_ms <= due) => {
+                Waiting::ForHours(asleep.first_ms, asleep.zone.clone())
             }
-            _ => Waiting::No,
+            _ => due_ms.filter(|due| *due > now_ms + RETRY_SOON_MS).map_or(Waiting::No, Waiting::ForRetry),
         }
     }
 }

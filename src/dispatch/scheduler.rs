@@ -11,6 +11,7 @@ mod commits;
 mod crowding;
 mod feeding;
 mod held;
+mod hours;
 mod outcomes;
 mod placing;
 mod rollout;
@@ -146,6 +147,8 @@ pub(super) enum Mutant {
     DomainForgetsInFlight,
     /// The audience is not read again for those who were passed over.
     PassedOverAreForgotten,
+    /// A message that waits is sent though the hours of its recipient have ended.
+    HoursAreJudgedAtReading,
 }
 
 impl Scheduler {

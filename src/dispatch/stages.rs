@@ -8,7 +8,7 @@ use super::{
     receivers::Receiver,
     refusals::Refusals,
 };
-use crate::{audience::Fields, ledger};
+use crate::{audience::Fields, hours::Zone, ledger};
 
 /// A rendered message that waits to be claimed.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct ReadyMessage {
     pub rcpt_to: Arc<str>,
     /// Whose limits for receiving domains it counts towards; the scheduler finds it out.
     pub receiver: Option<Receiver>,
+    /// The recipient's own sending hours, where each has their own.
+    pub window: Option<Window>,
     /// When it was first claimed, milliseconds; `None` if it was not, or if its first attempt is not known to have failed.
     pub since_ms: Option<i64>,
     /// The template fields, kept in the ledger while the message is deferred.
@@ -35,6 +37,59 @@ pub struct ReadyMessage {
     pub needs_8bit: bool,
     /// See [`crate::providers::Outgoing::needs_smtputf8`].
     pub needs_smtputf8: bool,
+}
+
+/// When a recipient's own sending hours end, and when they begin again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// When they end, milliseconds: it is not claimed from then on.
+    pub closes_ms: i64,
+    /// When they begin again, milliseconds.
+    pub opens_ms: i64,
+    /// By the clock of which zone.
+    pub zone: Zone,
+}
+
+/// People who are not mailed before their own sending hours begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asleep {
+    /// When the first hours begin, milliseconds.
+    pub first_ms: i64,
+    /// By the clock of which zone.
+    pub zone: Zone,
+    /// When the last hours begin, milliseconds.
+    pub last_ms: i64,
+}
+
+impl Asleep {
+    /// Somebody whose hours begin then.
+    #[must_use]
+    pub fn new(at_ms: i64, zone: Zone) -> Self {
+        Self { first_ms: at_ms, zone, last_ms: at_ms }
+    }
+
+    /// Others, too.
+    pub fn add(&mut self, others: Self) {
+        self.last_ms = self.last_ms.max(others.last_ms);
+        if others.first_ms < self.first_ms {
+            (self.first_ms, self.zone) = (others.first_ms, others.zone);
+        }
+    }
+}
+
+/// A deferred message that waits for the hours of its recipient.
+#[derive(Debug)]
+pub struct Later {
+    /// Its row.
+    pub seq: u64,
+    /// The address, as the ledger knows it.
+    pub recipient: Arc<str>,
+    /// The template fields.
+    pub fields: Fields,
+    /// The refusals of servers, as the ledger keeps them.
+    pub refusals: Option<String>,
+    /// When the hours begin, milliseconds.
+    pub at_ms: i64,
 }
 
 /// What a claim counts towards beside its server.

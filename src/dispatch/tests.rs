@@ -2,6 +2,7 @@
 
 mod domains;
 mod headroom;
+mod hours;
 mod ledger;
 mod month;
 mod properties;
@@ -23,11 +24,12 @@ use super::{
     receivers::Passing,
     refusals::Refusals,
     scheduler::{Action, CountChanges, FateChange, Mutant, Planned, PlannedBar, Scheduler},
-    stages::{Disposition, ReadyMessage},
+    stages::{Asleep, Disposition, Later, ReadyMessage, Window},
 };
 use crate::{
     audience::Recipient,
     chance::jitter,
+    hours::Zone,
     ledger::{HeldMessage, Resumption},
     providers::{Carriage, Delivered, Outcome, Outgoing, Refusal, Scope},
     report::Phase,
@@ -110,6 +112,10 @@ struct Simulation {
     decides: Option<Decides>,
     /// Addresses of the audience, if they are not `userN@example.com`.
     addresses: Vec<String>,
+    /// The time zones of recipients, in turn.
+    zones: Vec<Zone>,
+    /// Whose message was claimed, and when.
+    claims: Vec<(String, i64)>,
     /// How far rollouts have come, by campaign index.
     rollouts: BTreeMap<CampaignIx, crate::resources::rollout::Reached>,
     /// Messages that the ledger counts as resent.
@@ -191,6 +197,8 @@ impl Simulation {
             ended_runs: Vec::new(),
             decides: None,
             addresses: Vec::new(),
+            zones: Vec::new(),
+            claims: Vec::new(),
             rollouts: BTreeMap::new(),
             resent: 0,
             suppressed: 0,
@@ -429,6 +437,7 @@ impl Simulation {
             fields,
             refusals: Refusals::from_json(refusals),
             receiver: None,
+            window: None,
             content: Arc::from(&b"x"[..]),
             needs_8bit: false,
             needs_smtputf8: false,
@@ -442,12 +451,16 @@ impl Simulation {
             let Some(number) = left.pop_front() else { break };
             let address = self.address(number);
             self.read += 1;
+            let Ok(window) = self.window_or_pass(index, &address) else {
+                rows += 1;
+                continue;
+            };
             if let Some(receiver) = passing.and_then(|passing| passing.passes(&address)) {
                 passed.insert(receiver);
                 rows += 1;
                 continue;
             }
-            messages.push(Self::prepare(&address, None, 1, None));
+            messages.push(ReadyMessage { window, ..Self::prepare(&address, None, 1, None) });
         }
         let end = left.is_empty();
         self.left.insert(index, left);
@@ -477,13 +490,14 @@ impl Simulation {
         let next = free.iter().filter(|(seq, _)| !due.iter().any(|(taken, _)| taken == seq)).map(|(_, row)| row.at_ms).min();
         self.leased.extend(due.iter().map(|(seq, _)| (index, *seq)));
         self.scheduler.due_fetched(index, due.len(), next);
-        let messages = due
-            .iter()
-            .map(|(seq, row)| {
-                let prepared = Self::prepare(&row.recipient, Some(*seq), row.attempt + 1, row.refusals.as_deref());
-                ReadyMessage { since_ms: row.since_ms, ..prepared }
-            })
-            .collect();
+        let mut messages = Vec::new();
+        for (seq, row) in &due {
+            let prepared = Self::prepare(&row.recipient, Some(*seq), row.attempt + 1, row.refusals.as_deref());
+            match self.window(index, &row.recipient) {
+                Ok(window) => messages.push(ReadyMessage { since_ms: row.since_ms, window, ..prepared }),
+                Err(asleep) => self.put_off(index, *seq, prepared, asleep.first_ms),
+            }
+        }
         self.scheduler.prepared(index, messages, 0, due.len(), now_ms);
     }
 

@@ -20,14 +20,16 @@ use crate::{
     decide::{Decision, WebhookObservation, World},
     dispatch::Handles,
     feedback::PauseChange,
+    hours::When,
     ledger::{Facts, Ledger, LedgerError},
     providers::Server,
-    resources::Key,
+    resources::{Blocker, CampaignSpec, Key, Reason},
     routing::Routing,
     source::{
         SETTLED_AFTER, Snapshot,
         requests::{self, Asked, Requests},
     },
+    zones,
 };
 
 /// The world of a snapshot, for a read-only caller: with [`crate::ledger::RecordedFacts`] it works beside a process that sends,
@@ -45,12 +47,19 @@ pub async fn world_of(snapshot: &Snapshot, facts: impl Facts, options: &EngineOp
         servers,
         identities: BTreeMap::new(),
         work: &|key| KnownWork { now: contents.work(key), last: contents.last_work(key) },
+        when: &when,
         status: &|_| None,
         resume: &|key| resume.get(key).map(|pending| pending.value.clone()),
         resume_server: &|key| resume_servers.get(key).map(|pending| pending.value.clone()),
         promote: &|key| promote.get(key).map(|pending| pending.value.clone()),
     };
     world(snapshot, options.plan_namespace.as_deref(), options.returns.listens, found)
+}
+
+/// When a campaign is sent.
+fn when(spec: &CampaignSpec) -> Result<When, Blocker> {
+    zones::when(spec)
+        .map_err(|fault| Blocker::lasting(Reason::InvalidSpec, format!("{}: {}.", fault.field, fault.message.trim_end_matches('.'))))
 }
 
 /// Changes with any of the handles that the data plane is given.
@@ -135,6 +144,7 @@ impl Lookup {
             servers,
             identities,
             work: &|key| KnownWork { now: self.contents.work(key), last: self.contents.last_work(key) },
+            when: &when,
             status: &|key| statuses.campaign(key),
             resume: &|key| self.resume.get(key).map(|pending| pending.value.clone()),
             resume_server: &|key| self.resume_servers.get(key).map(|pending| pending.value.clone()),

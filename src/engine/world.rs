@@ -6,8 +6,9 @@ use super::facts::LedgerFacts;
 use crate::{
     decide::{CampaignInput, PlanInput, ServerInput, ServerPast, World},
     dns::Subject,
+    hours::When,
     ledger::{Generation, LedgerError},
-    resources::{Blocker, Key, Kind, campaign::CampaignStatus, resume, rollout},
+    resources::{Blocker, CampaignSpec, Key, Kind, campaign::CampaignStatus, resume, rollout},
     routing::Work,
     source::{Snapshot, Sourced},
 };
@@ -30,6 +31,8 @@ pub struct Found<'a> {
     pub identities: BTreeMap<Key, Arc<Subject>>,
     /// What each campaign sends.
     pub work: &'a dyn Fn(&Key) -> KnownWork,
+    /// When a campaign is sent, or what is wrong with its times.
+    pub when: &'a dyn Fn(&CampaignSpec) -> Result<When, Blocker>,
     /// The status of a campaign as this process last decided it.
     pub status: &'a dyn Fn(&Key) -> Option<Arc<CampaignStatus>>,
     /// A request from the command line to resume a campaign.
@@ -74,6 +77,7 @@ pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, listens_for_boun
         let is_promoted = |value: &String| run.rollout.as_ref().is_some_and(|reached| reached.promote_handled.has(value));
         let promote = (found.promote)(key).filter(|value| !is_promoted(value)).or_else(|| of_annotation(rollout::ANNOTATION));
         let input = CampaignInput {
+            when: (found.when)(&object.spec),
             last_work: work.last,
             stale: sourced.stale.clone(),
             in_ledger: run.in_ledger,

@@ -293,6 +293,8 @@ reasons! {
     WaitingForMemory,
     /// Sending begins at `startAt`. Wait for it.
     Scheduled,
+    /// It is outside the campaign's `sendingHours`, or outside those of everybody who is left; the message says until when, and it then goes on by itself. Wait, or change `sendingHours` to send sooner.
+    OutsideSendingHours,
     /// `startAt` plus `startingDeadline` has passed before the campaign could start. Set a later `startAt`, or remove `startingDeadline`.
     StartingDeadlineExceeded,
     /// `spec.suspend` is true. Set it to false to continue.

@@ -30,6 +30,12 @@ macro_rules! day {
         )
     };
 }
+/// A name of a time zone: words of letters, digits and signs, with slashes between them.
+macro_rules! zone {
+    () => {
+        "[A-Za-z][-A-Za-z0-9_+]*(/[A-Za-z][-A-Za-z0-9_+]*)*"
+    };
+}
 /// A name between two slashes that is neither `.` nor `..`, without control characters.
 macro_rules! folder {
     () => {
@@ -49,9 +55,21 @@ pub const RUN: &str = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
 pub const DURATION: &str = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 /// A day.
 pub const DATE: &str = concat!("^", day!(), "$");
-/// A time (RFC 3339).
-pub const TIME: &str =
-    concat!("^", day!(), r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[-+]([01][0-9]|2[0-3]):[0-5][0-9])$");
+/// A time (RFC 3339), or a local time with its zone in brackets (RFC 9557), with or without the offset.
+pub const TIME_OR_LOCAL: &str = concat!(
+    "^",
+    day!(),
+    r"T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?(Z|[-+]([01][0-9]|2[0-3]):[0-5][0-9])",
+    r"|(:[0-5][0-9](\.[0-9]{1,9})?)?([-+]([01][0-9]|2[0-3]):[0-5][0-9])?\[",
+    zone!(),
+    r"\])$"
+);
+/// A name of a time zone, as the database of the IANA has them.
+pub const ZONE: &str = concat!("^", zone!(), "$");
+/// A time of day, to the minute.
+pub const TIME_OF_DAY: &str = r"^([01][0-9]|2[0-3]):[0-5][0-9]$";
+/// The end of a span of a day: a time of day, or midnight at its end.
+pub const END_OF_SPAN: &str = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$";
 /// A domain name.
 pub const DOMAIN: &str = concat!("^", domain!(), "$");
 /// A DKIM selector.
@@ -119,7 +137,10 @@ pub const MEANINGS: &[(&str, &str)] = &[
     (RUN, "is not a run: letters, digits, `-`, `_` and `.`, with a letter or digit at both ends"),
     (DURATION, "is not a duration; write a whole number and a unit (h, m, s or ms), for example `30s` or `1h30m`"),
     (DATE, "is not a date; write it like 2026-12-01"),
-    (TIME, "is not a time (RFC 3339); write it like 2026-12-01T08:00:00Z"),
+    (TIME_OR_LOCAL, "is not a time; write it like 2026-12-01T08:00:00Z (RFC 3339), or with a zone like 2026-12-01T08:00[Europe/Berlin]"),
+    (ZONE, "is not a name of a time zone; write it like Europe/Berlin"),
+    (TIME_OF_DAY, "is not a time of day; write it in quotes like \"08:00\""),
+    (END_OF_SPAN, "is not a time of day; write it in quotes like \"18:00\", up to \"24:00\""),
     (DOMAIN, "is not a domain name; write it like news.example.com"),
     (SELECTOR, "is not a selector; letters, digits and `-`, for example s1"),
     (ADDRESS, "is not an address; write it like news@example.com, and the display name in `name`"),

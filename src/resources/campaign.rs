@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Condition, CountOrPercent, Duration, Key, KeyRef, Object, Rate, WEIGHT_DEFAULT, WEIGHT_MAX, pattern,
+    Condition, CountOrPercent, Duration, Key, KeyRef, Object, Rate, WEIGHT_DEFAULT, WEIGHT_MAX,
+    hours::{SendingHours, StartAt},
+    pattern,
     rollout::{Rollout, RolloutStatus},
     rule::Rule,
     sending_server::{NeededSecret, RATES_DIFFER},
@@ -100,11 +102,14 @@ pub struct CampaignSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub headers: Vec<Header>,
-    /// When sending begins (RFC 3339); at once when absent.
+    /// When sending begins: a time (RFC 3339), or a local time with its zone, such as `2026-12-01T08:00[Europe/Berlin]`; at once when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", length(max = 35), regex(pattern = pattern::TIME))]
-    pub start_at: Option<Timestamp>,
-    /// A campaign that has not started this long after `startAt` (or after it was first seen) no longer starts automatically; 1s to 8760h.
+    #[schemars(with = "Option<String>", length(max = 101), regex(pattern = pattern::TIME_OR_LOCAL))]
+    pub start_at: Option<StartAt>,
+    /// The hours and days in which messages may leave; at any time when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sending_hours: Option<SendingHours>,
+    /// A campaign that has not started this long after `startAt` (or after it was first seen), or after the first of its sending hours from then on, no longer starts automatically; 1s to 8760h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starting_deadline: Option<Duration>,
     /// True pauses it: messages in flight are completed, and nothing new is sent.

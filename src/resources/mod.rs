@@ -7,6 +7,7 @@ pub mod crd;
 pub(crate) mod dkim;
 pub mod fate;
 pub(crate) mod feedback;
+pub mod hours;
 pub mod mailbox_providers;
 pub(crate) mod outcomes;
 pub(crate) mod pause_when;

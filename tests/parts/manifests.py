@@ -228,8 +228,9 @@ FULL = [
             "weighting": "Overflow",
             "unsubscribe": {"url": "https://example.com/leave?who={{ email }}", "oneClick": {"topic": "offers"}},
             "headers": [{"name": "List-Id", "value": "news.example.com"}, {"name": "X-A", "value": ""}],
-            "startAt": "2026-12-01T08:00:00Z",
+            "startAt": "2026-12-01T08:00[Europe/Berlin]",
             "startingDeadline": "2h",
+            "sendingHours": {"zone": "America/New_York", "days": ["Mon", "Tue", "Sun"], "from": "08:00", "to": "18:30", "zoneField": "zone"},
             "suspend": False,
         },
     },
@@ -326,7 +327,9 @@ TEXTS = {
     "path": ["a", "a/b", "/a", "./a", "../a", "a/../b", "a/./b", "a//b", "a/", ".", "..", "...", "..a", ".a", "a\nb", "a\x7fb", "a\x80b", "", " ", "ä"],
     "header": ["X-B", "List-Id", "list-id", "LIST-ID", "x-a", "Subject", "SUBJECT", "bcc", "Content-Type", "content-", "Content", "X Y", "X:Y", "", "Ä", "x" * 60, "x" * 61, "!#$", "~", "Message-ID", "DKIM-Signature", "To", "Too"],
     "date": ["2026-12-01", "2026-02-29", "2028-02-29", "2026-13-01", "2026-00-10", "2026-01-00", "2026-1-1", "0000-01-01", "0999-01-01", "2999-12-31", "3000-01-01", "2026-12-01T00:00:00Z", "2026-12-01 ", "20261201", "２０２６-12-01", "2026-12-01\n"],
-    "time": ["2026-12-01T08:00:00Z", "2026-12-01T08:00:00.123456789Z", "2026-12-01T08:00:00.1234567890Z", "2026-12-01T08:00:00.Z", "2026-12-01T08:00:00,5Z", "2026-12-01T08:00:00+01:00", "2026-12-01T08:00:00-23:59", "2026-12-01T08:00:00+24:00", "2026-12-01T08:00:00+0100", "2026-12-01T24:00:00Z", "2026-12-01T08:60:00Z", "2026-12-01T08:00:60Z", "2026-02-29T08:00:00Z", "2028-02-29T08:00:00Z", "2026-12-01t08:00:00z", "2026-12-01 08:00:00Z", "2026-12-01T08:00Z", "2026-12-01", "tomorrow", "2026-04-31T00:00:00Z", "2999-12-31T23:59:59-23:59", "1000-01-01T00:00:00+23:59", "2026-12-01T8:00:00Z"],
+    "time": ["2026-12-01T08:00:00Z", "2026-12-01T08:00:00.123456789Z", "2026-12-01T08:00:00.1234567890Z", "2026-12-01T08:00:00.Z", "2026-12-01T08:00:00,5Z", "2026-12-01T08:00:00+01:00", "2026-12-01T08:00:00-23:59", "2026-12-01T08:00:00+24:00", "2026-12-01T08:00:00+0100", "2026-12-01T24:00:00Z", "2026-12-01T08:60:00Z", "2026-12-01T08:00:60Z", "2026-02-29T08:00:00Z", "2028-02-29T08:00:00Z", "2026-12-01t08:00:00z", "2026-12-01 08:00:00Z", "2026-12-01T08:00Z", "2026-12-01", "tomorrow", "2026-04-31T00:00:00Z", "2999-12-31T23:59:59-23:59", "1000-01-01T00:00:00+23:59", "2026-12-01T8:00:00Z", "2026-12-01T08:00[Europe/Berlin]", "2026-12-01T08:00:30.5[UTC]", "2026-12-01T08:00+01:00[Europe/Berlin]", "2026-12-01T08:00:00Z[UTC]", "2026-12-01T08:00", "2026-12-01T08:00[]", "2026-12-01T08:00[Europe/]", "2026-12-01T08:00[/UTC]", "2026-12-01T08:00[+01:00]", "2026-12-01T08:00[UTC", "2026-02-29T08:00[UTC]", "2026-12-01T08:00[" + "x" * 83 + "]", "2026-12-01T08:00[" + "x" * 84 + "]"],
+    "zone": ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+12", "", "/", "Europe/", "../UTC", "Europe Berlin", "Ä", "x" * 64, "x" * 65],
+    "clock": ["00:00", "08:00", "8:00", "23:59", "24:00", "24:01", "08:60", "08:00:00", "", "noon", "18:30"],
     "percent": ["0", "5", "0.3", "10", "99.999", "100", "100.0", "100.001", "101", "05", "5%", "-1", ".5", "5.", "1.2345", "1e1", "", " 5", 5, 0.3, True],
     "name": ["a", "a.b", "a-b", "1", "a..b", "a.-b", "-a", "a-", "A", "a_b", "a/b", "../a", "", " a", "a\n", "ä", "x" * 63, "x" * 253, "x" * 254],
     "key": ["a", "A.b-c_d", "a/b", "..", "", " ", "ä", "x" * 253, "x" * 254],
@@ -338,7 +341,7 @@ TEXTS = {
 FIELDS = {
     "per": "per", "interval": "per", "timeout": "per", "retryAfter": "per", "replyTimeout": "per", "initialDelay": "per", "deadline": "per",
     "startingDeadline": "per", "host": "host", "tlsServerName": "host", "heloName": "host", "address": "address", "url": "url",
-    "bouncePercent": "percent", "complaintPercent": "percent", "returnPath": "domain", "selector": "domain", "path": "path", "startDate": "date", "startAt": "time", "name": "name",
+    "bouncePercent": "percent", "complaintPercent": "percent", "returnPath": "domain", "selector": "domain", "path": "path", "startDate": "date", "startAt": "time", "zone": "zone", "from": "clock", "to": "clock", "zoneField": "line", "name": "name",
     "namespace": "name", "key": "key", "run": "run", "subject": "line", "value": "line", "html": "body", "text": "body", "mjml": "body",
 }
 

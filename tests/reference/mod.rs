@@ -129,7 +129,7 @@ fn bounds_of(schema: &Value) -> String {
         _ => None,
     };
     // The pattern of these bounds their length.
-    let is_formed = [pattern::DURATION, pattern::DATE, pattern::TIME].iter().any(|form| schema["pattern"] == *form);
+    let is_formed = [pattern::DURATION, pattern::DATE, pattern::TIME_OR_LOCAL].iter().any(|form| schema["pattern"] == *form);
     let length =
         if is_formed || schema["x-kubernetes-int-or-string"] == true { None } else { between("minLength", "maxLength", " characters") };
     let bounds = [

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
 use mailfleet::{
     decide::{self, CampaignInput, InLedger, Observations, PlanInput, ProbeResult, ServerInput, ServerObservation, World},
     feedback::{Change, Judged},
+    hours::{Start, When},
     report::{Report, ServerReport},
     resources::{Blocker, Campaign, Condition, ConditionStatus, ConditionType, Key, Plan, Reason, SendingServer},
     routing::Work,
@@ -83,7 +84,11 @@ fn case(text: &str) -> Case {
                 object.metadata.creation_timestamp = timestamp;
                 let spec = &object.spec;
                 let work = Work::of(spec, 1, spec.from.address.as_str().into());
-                let input = CampaignInput::new(Arc::new(object), Ok(Arc::new(work)));
+                // The zones of times are looked up by the engine; the cases have none.
+                let start = spec.start_at.as_ref().map(|at| at.0.parse::<jiff::Timestamp>().expect(document));
+                let start = start.map(|at| Start { at_ms: at.as_millisecond(), words: at.to_string() });
+                let input =
+                    CampaignInput { when: Ok(When { start, hours: None }), ..CampaignInput::new(Arc::new(object), Ok(Arc::new(work))) };
                 world.campaigns.insert(input.object.key(), input);
             }
             Some("Namespace") => {

@@ -10,7 +10,7 @@ use crate::{
     source::{Snapshot, Sourced},
 };
 
-/// A snapshot in which nothing waits: no start time, no suspension, no steps, no limit of a server, a vendor or a plan. With `first`,
+/// A snapshot in which nothing waits: no start time, no sending hours, no suspension, no steps, no limit of a server, a vendor or a plan. With `first`,
 /// only that many recipients of each campaign are left, and nobody is left out because of another run; an audience that cannot be
 /// read stays as it is, and the run says why. It blocks.
 pub(super) fn without_waits(snapshot: Snapshot, first: Option<usize>, egress: Egress, runtime: &tokio::runtime::Handle) -> Snapshot {
@@ -42,7 +42,8 @@ fn hurry(campaign: &mut Sourced<Campaign>, audience: Option<Audience>) {
     let spec = campaign.object.spec.clone();
     let mut audience = audience.unwrap_or_else(|| spec.audience.clone());
     audience.exclude.retain(|list| list.outcomes.is_none());
-    let spec = CampaignSpec { start_at: None, starting_deadline: None, suspend: None, rollout: None, audience, ..spec };
+    let spec =
+        CampaignSpec { start_at: None, starting_deadline: None, sending_hours: None, suspend: None, rollout: None, audience, ..spec };
     campaign.object = Arc::new(Campaign { spec, ..(*campaign.object).clone() });
 }
 

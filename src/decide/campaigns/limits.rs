@@ -8,6 +8,7 @@ use super::{
     run::Run,
 };
 use crate::{
+    hours::Hours,
     meta::bound::rate_in_words,
     resources::{
         Duration, Key, Rate,
@@ -98,7 +99,15 @@ pub(super) struct Pace<'a> {
 
 impl<'a> Pace<'a> {
     /// The pace of a run with `left` recipients still to be sent to; `shared` are the windows of its namespace, and its own.
-    pub fn of(run: &Run<'_>, left: Option<u64>, state: CampaignState, weighting: Weighting, limits: &'a Limits, shared: &[Rate]) -> Self {
+    pub fn of(
+        run: &Run<'_>,
+        left: Option<u64>,
+        state: CampaignState,
+        weighting: Weighting,
+        limits: &'a Limits,
+        (shared, hours): (&[Rate], Option<&Hours>),
+        now_ms: i64,
+    ) -> Self {
         let is_sent = matches!(state, CampaignState::Sending | CampaignState::Waiting);
         let by = (is_sent && weighting == Weighting::Strict).then(|| limits.pacing(left)).flatten();
         let per_second = run.opened.and_then(|report| report.per_second);
@@ -109,10 +118,28 @@ impl<'a> Pace<'a> {
             #[allow(clippy::cast_precision_loss)]
             let by_rate = per_second.map(|rate| left as f64 / rate);
             let secs = by_rate.map_or(by_limits, |secs| secs.max(by_limits));
-            (by_rate.is_some() || secs >= 1.0).then(|| Duration::rough(secs))
+            let is_known = by_rate.is_some() || secs >= 1.0;
+            let last_hours_ms = run.opened.and_then(|report| report.last_hours_ms);
+            let by_hours = match (hours, last_hours_ms) {
+                (Some(hours), _) if hours.zone_field.is_none() => secs_with_pauses(secs, hours, now_ms)?,
+                (_, Some(last)) => secs.max(secs_between(now_ms, last)),
+                _ => secs,
+            };
+            (is_known || by_hours >= 1.0).then(|| Duration::rough(by_hours))
         });
         Self { by, time_left }
     }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn secs_between(from_ms: i64, to_ms: i64) -> f64 {
+    to_ms.saturating_sub(from_ms).max(0) as f64 / 1000.0
+}
+
+/// How long it takes to send for this many seconds, with the times outside the sending hours; `None` where that is years.
+#[allow(clippy::cast_possible_truncation)]
+fn secs_with_pauses(secs: f64, hours: &Hours, now_ms: i64) -> Option<f64> {
+    Some(secs_between(now_ms, hours.span.over_at(&hours.zone, now_ms, (secs * 1000.0) as i64)?))
 }
 
 /// The least time that the limits of the plan and of the campaign leave, seconds.

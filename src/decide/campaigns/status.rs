@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     decide::{CampaignInput, servers::tell_when_stale},
-    report::CampaignReport,
+    report::{CampaignReport, WithoutZone},
     resources::{
         Condition, ConditionStatus, ConditionType, Key, Reason,
         bound::{counted, grouped, told},
@@ -130,7 +130,18 @@ fn audience_read(key: &Key, recipients: &RecipientCounts, run: &Run<'_>) -> Opti
         );
         return condition(ConditionStatus::False, Reason::BadRows, message);
     }
-    recipients.total.and_then(|_| condition(ConditionStatus::True, Reason::Read, "The audience was read to its end.".to_owned()))
+    let zones = run.opened.and_then(|report| report.without_zone.as_ref()).map(without_zone).unwrap_or_default();
+    recipients.total.and_then(|_| condition(ConditionStatus::True, Reason::Read, format!("The audience was read to its end.{zones}")))
+}
+
+/// Who is mailed by another clock than their own.
+fn without_zone(without: &WithoutZone) -> String {
+    let example = without.example.as_ref().map(|value| format!(" (one has `{value}`)")).unwrap_or_default();
+    let have = if without.recipients == 1 { "has" } else { "have" };
+    format!(
+        " {} {have} no known time zone in the field that sendingHours.zoneField names{example}; for them the hours are those of sendingHours.zone.",
+        counted(without.recipients, "recipient", "recipients")
+    )
 }
 
 fn weights_kept(servers: &ServerTable) -> Option<Condition> {

@@ -53,6 +53,8 @@ pub(super) fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observat
 
 pub(super) fn report(work_hash: u64, phase: Phase, blocker: Option<Blocker>) -> CampaignReport {
     CampaignReport {
+        last_hours_ms: None,
+        without_zone: None,
         run: "first".to_owned(),
         work_hash,
         phase,
@@ -503,4 +505,57 @@ fn own_limits_and_those_for_domains_are_told() {
     assert_eq!((status.state, ready.reason), (CampaignState::Waiting, Reason::WaitingForLimits));
     assert!(ready.message.starts_with("Everybody who is left is at gmail.com, yahoo.com"), "{}", ready.message);
     assert!(ready.message.ends_with("sending resumes at 2025-11-24T17:00:00Z."), "{}", ready.message);
+}
+
+#[test]
+fn outside_its_hours_it_waits_and_says_until_when() {
+    // A Monday.
+    let hours = |from: &str, to: &str| format!("sendingHours: {{zone: Europe/Berlin, days: [Mon, Tue], from: \"{from}\", to: \"{to}\"}}");
+    let decided = |spec: &str, in_ledger| {
+        let (mut world, observed) = world(spec, Some(ProbeResult::Succeeded));
+        for input in world.campaigns.values_mut() {
+            input.in_ledger = in_ledger;
+            input.when = crate::zones::when(&input.object.spec).map_err(|fault| Blocker::lasting(Reason::InvalidSpec, fault.message));
+        }
+        let decision: Decision = super::super::decide(&world, &observed, NOW_MS);
+        let campaign = decision.campaigns[&Key::new("default", "spring")].clone();
+        let ready = condition::find(&campaign.status.conditions, ConditionType::Ready).expect("Ready");
+        let hold = campaign.intent.map(|intent| intent.hold);
+        (campaign.status.state, ready.reason, ready.message.to_string(), hold)
+    };
+    let (begun, new) = (crate::decide::InLedger::Begun, crate::decide::InLedger::Absent);
+    // It is 17:00.
+    let shut = decided(&hours("08:00", "17:00"), begun);
+    let words = "Outside its sendingHours; sending resumes at 08:00 on Tue 2025-11-25 (Europe/Berlin).";
+    assert_eq!((shut.0, shut.1, &*shut.2, shut.3), (CampaignState::Waiting, Reason::OutsideSendingHours, words, Some(true)));
+    let open = decided(&hours("08:00", "18:00"), begun);
+    assert_eq!((open.0, open.1, open.3), (CampaignState::Sending, Reason::Sending, Some(false)));
+    // One that has not begun is not opened before.
+    let shut = decided(&hours("20:00", "21:00"), new);
+    let words = "Outside its sendingHours; sending begins at 20:00 on Mon 2025-11-24 (Europe/Berlin).";
+    assert_eq!((shut.0, &*shut.2, shut.3), (CampaignState::Scheduled, words, None));
+    // Its start is outside of its hours: the deadline counts from when it may first be sent.
+    let late = |start: &str, from: &str| decided(&format!("startAt: \"{start}\", startingDeadline: 1h, {}", hours(from, "20:00")), new);
+    let (state, _, words, ..) = late("2025-11-26T08:00[Europe/Berlin]", "08:00");
+    let starts = "Starts at 08:00 on Mon 2025-12-01 (Europe/Berlin): its startAt (08:00 on Wed 2025-11-26 (Europe/Berlin)) is outside its sendingHours.";
+    assert_eq!((state, &*words), (CampaignState::Scheduled, starts));
+    assert_eq!(late("2025-11-24T07:00:00Z", "16:30").0, CampaignState::Sending);
+    assert_eq!(late("2025-11-24T07:00:00Z", "15:30").1, Reason::StartingDeadlineExceeded);
+    // A zone that does not exist is told before anything else.
+    let (state, reason, words, ..) = decided("sendingHours: {zone: Europe/Berln, from: \"08:00\", to: \"17:00\"}", begun);
+    assert_eq!((state, reason), (CampaignState::Waiting, Reason::InvalidSpec));
+    assert!(words.ends_with("did you mean `Europe/Berlin`?"), "{words}");
+}
+
+#[test]
+fn the_time_left_has_the_nights_in_it() {
+    let spec = "sendingHours: {zone: UTC, from: \"12:00\", to: \"18:00\"}";
+    let (mut world, mut observed) = world(spec, Some(ProbeResult::Succeeded));
+    for input in world.campaigns.values_mut() {
+        input.when = Ok(crate::zones::when(&input.object.spec).expect("good"));
+    }
+    // It is 16:00: two hours today, six tomorrow, and one on the day after.
+    let left = RecipientCounts { total: Some(32_400), ..RecipientCounts::default() };
+    set_report(&mut observed, CampaignReport { counts: left, per_second: Some(1.0), ..report(22, Phase::Feeding, None) });
+    assert_eq!(turn(&mut world, &observed).status.time_left.map(|left| left.to_string()).as_deref(), Some("45h"));
 }

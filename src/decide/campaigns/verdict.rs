@@ -88,6 +88,7 @@ impl Case<'_> {
             .or_else(|| self.is_not_due())
             .or_else(|| self.waits_for_the_ledger())
             .or_else(|| self.has_no_server())
+            .or_else(|| self.is_outside_its_hours())
             .or_else(|| self.waits_after_a_step())
             .unwrap_or_else(|| self.is_sent())
     }
@@ -184,12 +185,13 @@ impl Case<'_> {
         })
     }
 
-    /// Its plan, the servers that it names, its sender, its content or its audience.
+    /// Its times, its plan, the servers that it names, its sender, its content or its audience.
     fn refers_to_what_cannot_be_used(&self) -> Option<Verdict> {
         let of_work = self.input.work.as_ref().err();
         // The first thing to know: a file that a cluster never has does not appear when the plan does.
         let of_file = of_work.filter(|blocker| blocker.reason == Reason::FileNotFound && blocker.needs_person);
-        let blocker = of_file.or(self.servers.unresolved.as_ref()).or(of_work)?;
+        let of_times = self.input.when.as_ref().err();
+        let blocker = of_file.or(of_times).or(self.servers.unresolved.as_ref()).or(of_work)?;
         Some(Verdict::blocked(self.resting(), &self.with_files(blocker), self.held()))
     }
 
@@ -281,20 +283,42 @@ impl Case<'_> {
         if self.run.has_begun {
             return None;
         }
-        let spec = self.spec();
-        let start = spec.start_at.map(Timestamp::as_millisecond);
-        if let Some(start) = start.filter(|start| *start > self.now_ms) {
-            let message = format!("Starts at {}.", spec.start_at.unwrap_or_default());
+        let when = self.input.when.as_ref().ok()?;
+        let hours = when.hours.as_ref().filter(|hours| hours.zone_field.is_none());
+        let opens = |at_ms| hours.map_or(at_ms, |hours| hours.span.opens_at(&hours.zone, at_ms));
+        if let Some(start) = when.start.as_ref().filter(|start| start.at_ms > self.now_ms) {
+            let begins_ms = opens(start.at_ms);
+            let message = match hours.filter(|_| begins_ms > start.at_ms) {
+                None => format!("Starts at {}.", start.words),
+                Some(hours) => {
+                    format!("Starts at {}: its startAt ({}) is outside its sendingHours.", hours.zone.words(begins_ms), start.words)
+                }
+            };
             let verdict = Verdict::well(CampaignState::Scheduled, Reason::Scheduled, message, None);
-            return Some(Verdict { wake_at_ms: Some(start), ..verdict });
+            return Some(Verdict { wake_at_ms: Some(start.at_ms), ..verdict });
         }
-        let deadline = spec.starting_deadline?;
-        let due = start.or_else(|| self.input.object.metadata.creation_timestamp.map(Timestamp::as_millisecond))?;
-        (self.now_ms > due + deadline.as_millis()).then(|| {
+        let deadline = self.spec().starting_deadline?;
+        let created = || self.input.object.metadata.creation_timestamp.map(Timestamp::as_millisecond);
+        // Hours that a person asked for delay nobody.
+        let due = opens(when.start.as_ref().map(|start| start.at_ms).or_else(created)?);
+        (self.now_ms > due.saturating_add(deadline.as_millis())).then(|| {
             let message =
                 format!("It could not start within startingDeadline ({deadline}), and will not start now. Set a later startAt, or remove startingDeadline.");
             Verdict::stalled(CampaignState::Stopped, Reason::StartingDeadlineExceeded, message, None)
         })
+    }
+
+    /// It is not within its sending hours. What was handed out before gets its outcome.
+    fn is_outside_its_hours(&self) -> Option<Verdict> {
+        let hours = self.input.when.as_ref().ok()?.hours.as_ref()?;
+        let moment = hours.of_all(self.now_ms).filter(|moment| !moment.is_open)?;
+        let message = format!("Outside its sendingHours; sending {} at {}.", self.goes_on(), hours.zone.words(moment.until_ms));
+        let verdict = Verdict::well(self.resting(), Reason::OutsideSendingHours, message, self.held());
+        Some(Verdict { wake_at_ms: Some(moment.until_ms), ..verdict })
+    }
+
+    fn goes_on(&self) -> &'static str {
+        if self.run.has_begun { "resumes" } else { "begins" }
     }
 
     fn waits_for_the_ledger(&self) -> Option<Verdict> {
@@ -417,7 +441,11 @@ impl Case<'_> {
     }
 
     fn is_sent(&self) -> Verdict {
-        Verdict { may_step: true, ..self.sends_or_waits() }
+        let verdict = self.sends_or_waits();
+        let hours = self.input.when.as_ref().ok().and_then(|when| when.hours.as_ref());
+        let closes_ms = hours.and_then(|hours| hours.of_all(self.now_ms)).map(|moment| moment.until_ms);
+        let wake_at_ms = verdict.wake_at_ms.into_iter().chain(closes_ms).min();
+        Verdict { may_step: true, wake_at_ms, ..verdict }
     }
 
     fn sends_or_waits(&self) -> Verdict {
@@ -456,6 +484,14 @@ impl Case<'_> {
                     clock.unwrap_or_default()
                 );
                 let verdict = Verdict::well(CampaignState::Waiting, Reason::WaitingForLimits, message, Some(false));
+                Verdict { wake_at_ms: Some((*until).max(self.now_ms + 1)), ..verdict }
+            }
+            Waiting::ForHours(until, zone) => {
+                let message = format!(
+                    "Everybody who is left is in a zone where it is outside the sendingHours; sending resumes at {}.",
+                    zone.words(*until)
+                );
+                let verdict = Verdict::well(CampaignState::Waiting, Reason::OutsideSendingHours, message, Some(false));
                 Verdict { wake_at_ms: Some((*until).max(self.now_ms + 1)), ..verdict }
             }
             Waiting::ForRetry(_) => Verdict::well(

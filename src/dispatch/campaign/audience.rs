@@ -1,6 +1,6 @@
 //! How far a run has read its audience. Pure.
 
-use crate::report::Expected;
+use crate::report::{Expected, WithoutZone};
 
 /// What is known of the audience beside the recipients who were found in it.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ pub struct AudienceProgress {
     pub added_later: Option<u64>,
     /// The first unusable rows, in words.
     pub bad_rows_named: String,
+    /// Who has no time zone of their own, where each should have one.
+    pub without_zone: Option<WithoutZone>,
 }
 
 impl AudienceProgress {
@@ -33,10 +35,11 @@ impl AudienceProgress {
     }
 
     /// It was read to its end.
-    pub fn ended(&mut self, outside: u64, bad_rows_named: String) {
+    pub fn ended(&mut self, outside: u64, bad_rows_named: String, without_zone: Option<WithoutZone>) {
         self.is_read = true;
         self.outside = outside;
         self.bad_rows_named = bad_rows_named;
+        self.without_zone = without_zone;
     }
 
     /// The number of recipients that it should have, while it is being read.

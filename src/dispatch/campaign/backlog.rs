@@ -19,6 +19,8 @@ const WAITING_MAX: usize = 32;
 pub struct Backlog {
     /// Rendered messages that are not claimed yet.
     pub messages: usize,
+    /// When the first sending hours of those end for whom messages wait, milliseconds, where each recipient has their own.
+    pub closes_ms: i64,
     /// Those of them that count towards limits for receiving domains, by receiver.
     by_receiver: BTreeMap<Receiver, usize>,
     /// How many may wait, as of the last look.
@@ -39,6 +41,7 @@ impl Default for Backlog {
     fn default() -> Self {
         Self {
             messages: 0,
+            closes_ms: i64::MAX,
             by_receiver: BTreeMap::new(),
             most: rendered::WAITING_MAX,
             passing: BTreeSet::new(),
@@ -54,6 +57,9 @@ impl Backlog {
     /// A rendered message begins to wait.
     pub fn add(&mut self, message: &ReadyMessage) {
         self.messages += 1;
+        if let Some(window) = &message.window {
+            self.closes_ms = self.closes_ms.min(window.closes_ms);
+        }
         if let Some(receiver) = &message.receiver {
             *self.by_receiver.entry(receiver.clone()).or_default() += 1;
         }
@@ -75,6 +81,7 @@ impl Backlog {
     /// The feeder is stopped: what waited is dropped, and is met again.
     pub fn clear(&mut self) {
         self.messages = 0;
+        self.closes_ms = i64::MAX;
         self.by_receiver.clear();
         self.passing.clear();
         self.passed_over.clear();

@@ -3,15 +3,17 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
+    clock::SteadyClock,
     dispatch::{
         index::CampaignIx,
         receivers::{Passing, Receiver},
         sample::Sample,
-        stages::{ReadyMessage, RenderFailure},
+        stages::{Asleep, Later, ReadyMessage, RenderFailure},
     },
     ledger::{BadRow, DueMessage, RunId},
     message::Template,
     people::{People, Versions},
+    report::WithoutZone,
     resources::{Blocker, Key},
     routing::CampaignIntent,
     token::unsubscribe::Links,
@@ -60,6 +62,10 @@ pub enum Fed {
     Sought(bool),
     /// Receivers of whom somebody was passed over.
     PassedOver(BTreeSet<Receiver>),
+    /// People who were passed over because it is not within their own sending hours, of all that were read.
+    PassedAsleep(Asleep),
+    /// A deferred message was due outside the sending hours of its recipient.
+    Later(Later),
     /// How far the audience is read.
     Progress {
         /// Recipients in all, estimated from that.
@@ -83,6 +89,8 @@ pub enum Fed {
         bad_rows: u64,
         /// The first of them, in words.
         bad_rows_named: String,
+        /// Who has no time zone of their own.
+        without_zone: Option<WithoutZone>,
         /// Claims of an earlier process, and recipients whose template failed, that match no row.
         unmatched: Vec<u64>,
         /// The versions of what was read.
@@ -132,4 +140,6 @@ pub struct FeederSpec {
     pub sample: Option<Sample>,
     /// Makes the links by which people unsubscribe on our page.
     pub links: Option<Links>,
+    /// The clock of the process.
+    pub clock: SteadyClock,
 }

@@ -31,7 +31,7 @@ impl Feeder {
         if let (Some(version), Some(of_audience)) = (rows.version(), self.versions.first_mut()) {
             *of_audience = Some(Version::File(version));
         }
-        rows.check_fields(&people.input, template)?;
+        rows.check_fields(&people.input, template, intent.hours.as_ref().and_then(|hours| hours.zone_field.as_deref()))?;
         if intent.work.outcomes.is_none() {
             self.count();
         }

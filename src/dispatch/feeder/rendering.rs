@@ -3,18 +3,23 @@
 use std::sync::Arc;
 
 use super::{
-    DueMessage, Fed, Feeder, FeederSpec, Link, MessageReference, ReadyMessage, Recipient, Refusals, RenderContext, RenderFailure,
-    Subscription, message,
+    Asleep, DueMessage, Fed, Feeder, FeederSpec, Later, Link, MessageReference, ReadyMessage, Recipient, Refusals, RenderContext,
+    RenderFailure, Subscription, message,
 };
 
 impl Feeder {
     /// Renders due messages; `count` of those that were handed over are done with.
-    pub(super) fn render_due(&self, due: Vec<DueMessage>, count: usize) {
+    pub(super) fn render_due(&mut self, due: Vec<DueMessage>, count: usize) {
         let mut messages = Vec::with_capacity(due.len());
         for message in due {
             let attempt = message.attempt + 1;
             let rendered = match message.fields.as_deref().map(Recipient::from_json) {
                 Some(Ok(recipient)) => {
+                    if let Some(Asleep { first_ms, .. }) = self.asleep(&recipient) {
+                        let (seq, recipient_of, fields) = (message.seq, message.recipient.into(), recipient.fields);
+                        self.send(Fed::Later(Later { seq, recipient: recipient_of, fields, refusals: message.refusals, at_ms: first_ms }));
+                        continue;
+                    }
                     self.render(&recipient, Some(message.seq), attempt, Refusals::from_json(message.refusals.as_deref()))
                 }
                 Some(Err(error)) => Err(format!("the fields kept in the ledger cannot be read: {error}")),
@@ -36,7 +41,14 @@ impl Feeder {
     }
 
     /// The message to a recipient, or why its template fails.
-    pub(super) fn render(&self, recipient: &Recipient, seq: Option<u64>, attempt: u32, refusals: Refusals) -> Result<ReadyMessage, String> {
+    pub(super) fn render(
+        &mut self,
+        recipient: &Recipient,
+        seq: Option<u64>,
+        attempt: u32,
+        refusals: Refusals,
+    ) -> Result<ReadyMessage, String> {
+        let window = self.clocks.as_mut().map(|clocks| clocks.window(&recipient.fields));
         let intent = &self.spec.intent;
         let address: Arc<str> = recipient.address.as_str().into();
         let rcpt_to = match recipient.address.to_wire() {
@@ -63,6 +75,7 @@ impl Feeder {
             recipient: address.clone(),
             rcpt_to,
             receiver: None,
+            window,
             since_ms: None,
             fields: recipient.fields.clone(),
             refusals,

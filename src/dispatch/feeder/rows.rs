@@ -9,6 +9,7 @@ use crate::{
     audience::{FileVersion, Input, Reader, Recipient, Row, canonical},
     ledger::{Ledger, Lookup, RunId, RunKey},
     message::Template,
+    meta::nearest,
     people::{Excluded, Exclusion, People, of_ledger},
     resources::{Blocker, Key, Reason, bound::counted},
     routing::OutcomesOf,
@@ -68,8 +69,9 @@ impl Rows {
         }
     }
 
-    /// A field that the templates need and nobody in the audience has is a mistake in one of the two: found before anybody is mailed.
-    pub fn check_fields(&self, input: &Input, template: &Template) -> Result<(), Blocker> {
+    /// A field that the templates or the sending hours need and nobody in the audience has is a mistake in one of the two: found before
+    /// anybody is mailed.
+    pub fn check_fields(&self, input: &Input, template: &Template, zone_field: Option<&str>) -> Result<(), Blocker> {
         let of_list = |rows: &[BTreeMap<String, serde_json::Value>]| rows.iter().flat_map(BTreeMap::keys).cloned().collect();
         let known: BTreeSet<String> = match (self.reader.columns(), input) {
             (Some(columns), _) => columns.into_iter().map(str::to_owned).collect(),
@@ -78,6 +80,14 @@ impl Rows {
             // A field may be in any line.
             (None, _) => return Ok(()),
         };
+        if let Some(field) = zone_field.filter(|field| !known.contains(*field)) {
+            let near = nearest(field, known.iter().map(String::as_str));
+            let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            let message = format!(
+                "sendingHours.zoneField: nobody in the audience has a field `{field}`{near}. Fix the field or the audience; the campaign then goes on."
+            );
+            return Err(Blocker::lasting(Reason::InvalidContent, message));
+        }
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let missing = template.missing_fields(&known, matches!(input, Input::Csv(_)));
         let Some(first) = missing.first() else { return Ok(()) };

@@ -245,7 +245,7 @@ impl Scheduler {
     /// Reads the audience again, for those who were passed over. Rendered messages that wait are among them.
     pub(super) fn read_again(&mut self, index: CampaignIx) {
         let Some(campaign) = self.campaigns.get(&index) else { return };
-        let only = campaign.backlog.only_for_another_reading();
+        let only = campaign.backlog.only_for_another_reading().filter(|_| campaign.hours.asleep.is_none());
         self.unfeed(index);
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.backlog.only = only;

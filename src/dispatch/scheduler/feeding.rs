@@ -19,6 +19,7 @@ impl Scheduler {
             }
         }
         campaign.open(opened, lane_of);
+        self.renew_hours(index, now_ms);
         self.judge_held_anew(index, now_ms);
         self.stop_if_barred(index, now_ms);
         // Only this one: when two thousand are opened, none of them has to fit all the others.
@@ -39,6 +40,7 @@ impl Scheduler {
             && campaign.blocked.by.is_none()
             && !campaign.is_retired
             && !campaign.record.is_resuming
+            && !campaign.hours.is_shut
         {
             campaign.phase = Phase::Feeding;
             campaign.audience.is_read = false;
@@ -62,6 +64,7 @@ impl Scheduler {
         }
         campaign.phase = Phase::Resting;
         campaign.backlog.clear();
+        campaign.hours.asleep = None;
         let was_fetching = campaign.feeder.stop();
         drop(self.unplaced.drain(Some(index)));
         for lane in self.lanes.values_mut() {

@@ -102,7 +102,13 @@ impl Scheduler {
                 let changed = campaign.intent.work.work_hash != intent.work.work_hash;
                 // Messages that are rendered already were checked against the previous grants.
                 let has_other_senders = campaign.intent.senders != intent.senders;
+                // And against the previous hours.
+                let has_other_hours = campaign.intent.hours != intent.hours;
                 campaign.intent = intent.clone();
+                if has_other_hours {
+                    self.renew_hours(index, now_ms);
+                }
+                let Some(campaign) = self.campaigns.get_mut(&index) else { return };
                 if changed {
                     campaign.blocked.clear();
                     campaign.blocked.audience_read();
@@ -117,7 +123,7 @@ impl Scheduler {
                         self.actions.push(Action::CountAdded(index));
                     }
                 }
-                if (changed || has_other_senders || intent.hold) && campaign.phase == Phase::Feeding {
+                if (changed || has_other_senders || has_other_hours || intent.hold) && campaign.phase == Phase::Feeding {
                     self.unfeed(index);
                 }
                 if changed {

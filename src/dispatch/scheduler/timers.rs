@@ -1,6 +1,6 @@
 //! What time alone brings about, and when the scheduler is to be called again. Pure.
 
-use super::{Blocker, CLAIMS_WAIT_MS, CampaignIx, OUTCOME_AGE_MAX_MS, Phase, Reason, Rendered, Scheduler};
+use super::{Blocker, CLAIMS_WAIT_MS, CampaignIx, CampaignRun, OUTCOME_AGE_MAX_MS, Phase, Reason, Rendered, Scheduler};
 
 impl Scheduler {
     /// Timers: windows that reopen, messages that are due, servers that do not answer.
@@ -27,6 +27,7 @@ impl Scheduler {
         if self.stopping {
             return;
         }
+        self.keep_hours(now_ms);
         // Round robin: where there is not enough for all, the campaign after the last one asked comes first.
         let mut indices: Vec<CampaignIx> = self.campaigns.keys().copied().collect();
         indices.rotate_left(self.campaigns.range(..=self.last_asked).count());
@@ -97,6 +98,8 @@ impl Scheduler {
             // What is already due waits for an event, not for a time.
             wake = campaign.feeder.next_due_ms.filter(|due| *due > now_ms).map_or(wake, |due| wake.min(due));
         }
+        let with_hours = self.campaigns.values().filter(|campaign| campaign.intent.hours.is_some() && !campaign.is_retired);
+        wake = with_hours.map(CampaignRun::hours_wake_ms).filter(|at| *at > now_ms).fold(wake, i64::min);
         wake.max(now_ms + 1)
     }
 }

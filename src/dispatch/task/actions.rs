@@ -147,6 +147,7 @@ impl DispatchTask {
             adds_nobody: campaign.record.is_reopened,
             sample: campaign.sample(),
             links: self.handles.links.clone(),
+            clock: self.clock,
         };
         if !self.scheduler.is_current(index, spec.feeder_epoch) {
             return;

@@ -202,6 +202,8 @@ impl DispatchTask {
             }
             Fed::Withdrawn { seq, recipient } => self.scheduler.withdrawn(index, seq, recipient, now_ms),
             Fed::PassedOver(receivers) => self.scheduler.passed_over(index, receivers),
+            Fed::PassedAsleep(asleep) => self.scheduler.passed_asleep(index, asleep),
+            Fed::Later(later) => self.scheduler.later(index, later, now_ms),
             Fed::Sought(true) => self.scheduler.sought(index),
             Fed::Sought(false) => self.scheduler.nobody_else(index, now_ms),
             Fed::Progress { estimate, useless } => {
@@ -214,10 +216,10 @@ impl DispatchTask {
                     campaign.audience.counted(rows);
                 }
             }
-            Fed::AudienceEnd { total, outside, duplicates, excluded, bad_rows, bad_rows_named, unmatched, versions } => {
+            Fed::AudienceEnd { total, outside, duplicates, excluded, bad_rows, bad_rows_named, without_zone, unmatched, versions } => {
                 self.audiences.ended(index, unmatched, versions);
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    campaign.audience.ended(outside, bad_rows_named);
+                    campaign.audience.ended(outside, bad_rows_named, without_zone);
                     campaign.blocked.audience_read();
                     campaign.feeder.requested = 0;
                     campaign.tally.audience_ended(total, duplicates, excluded, bad_rows);

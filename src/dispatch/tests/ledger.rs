@@ -83,6 +83,7 @@ impl Simulation {
                 since_ms: claim.message.since_ms,
                 server: self.scheduler.lanes[&claim.lane].reference.name.to_string(),
             };
+            self.claims.push((row.recipient.clone(), planned.at_ms));
             self.rows.insert(id, row);
             self.leased.retain(|leased| *leased != id);
             if is_suppressed {

@@ -20,6 +20,7 @@ use crate::{
     },
     source::{FilePlace, Finding, Severity, Snapshot},
     yaml::Position,
+    zones,
 };
 
 /// A field that refers to something outside its document.
@@ -136,6 +137,9 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
         add(format!("metadata.annotations[\"{}\"]", rollout::ANNOTATION), Target::Doubt(why));
     }
     let spec = &campaign.spec;
+    if let Err(fault) = zones::when(spec) {
+        add(fault.field.to_owned(), Target::Doubt(fault.message));
+    }
     let plan = spec.plan_ref.key(&key.namespace);
     add("spec.planRef.name".to_owned(), Target::Plan(plan.clone()));
     let mailboxes = [("spec.from", Some(&spec.from)), ("spec.replyTo", spec.reply_to.as_ref())];

@@ -203,7 +203,7 @@ fn pattern_words(pattern: &str, text: &str, shown: &str) -> Option<String> {
             text.rsplit('@').next().unwrap_or_default()
         )),
         // Well-formed, but for example the 30th of February.
-        pattern::DATE | pattern::TIME if has_form_of_day(text) && text.get(..10).is_some_and(|day| day.parse::<Date>().is_err()) => {
+        pattern::DATE | pattern::TIME_OR_LOCAL if has_form_of_day(text) && text.get(..10).is_some_and(|day| day.parse::<Date>().is_err()) => {
             Some(format!("{shown} is not a valid date"))
         }
         pattern::ADDRESS => match Address::parse(text) {

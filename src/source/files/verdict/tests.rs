@@ -125,6 +125,21 @@ Bcc: d"}]}),
         (json!({"headers": [{"name": "message-id", "value": "a"}]}), &["spec.headers[0].name"]),
         (json!({"startAt": "2026-02-29T08:00:00Z"}), &["spec.startAt"]),
         (json!({"startAt": "2028-02-29T08:00:00.5+01:00"}), &[]),
+        (json!({"startAt": "2028-02-29T08:00[America/Argentina/Buenos_Aires]"}), &[]),
+        (json!({"startAt": "2028-02-29T08:00:30.5+01:00[Etc/GMT-1]"}), &[]),
+        (json!({"startAt": "2026-02-29T08:00[Europe/Berlin]"}), &["spec.startAt"]),
+        (json!({"startAt": "2026-12-01T08:00"}), &["spec.startAt"]),
+        (json!({"startAt": "2026-12-01T08:00:00Z[Europe/Berlin]"}), &["spec.startAt"]),
+        (json!({"startAt": "2026-12-01T08:00[../Berlin]"}), &["spec.startAt"]),
+        (json!({"sendingHours": {"zone": "UTC", "from": "08:00", "to": "24:00"}}), &[]),
+        (json!({"sendingHours": {"zone": "UTC", "days": ["Mon", "Sun"], "from": "22:00", "to": "06:00", "zoneField": "zone"}}), &[]),
+        (json!({"sendingHours": {"zone": "UTC", "from": "08:00", "to": "08:00"}}), &["spec.sendingHours"]),
+        (json!({"sendingHours": {"zone": "UTC", "days": [], "from": "08:00", "to": "18:00"}}), &["spec.sendingHours.days"]),
+        (json!({"sendingHours": {"zone": "UTC", "days": ["Mon", "Mon"], "from": "08:00", "to": "18:00"}}), &["spec.sendingHours.days[1]"]),
+        (
+            json!({"sendingHours": {"zone": "UTC", "days": ["Monday"], "from": "24:00", "to": "24:01"}}),
+            &["spec.sendingHours.days[0]", "spec.sendingHours.from", "spec.sendingHours.to"],
+        ),
     ];
     for (changes, expected) in cases {
         let mut spec = json!({
@@ -328,7 +343,7 @@ fn good(kind: &str) -> Value {
         _ => json!({
             "planRef": {"name": "p"}, "servers": [{"name": "a", "weight": 1}], "from": {"address": "a@b.example", "name": "A"}, "subject": "s",
             "content": {"text": "t", "maxRenderErrors": 5}, "audience": {"inline": [{"email": "a", "n": 1}]}, "retry": {"attempts": 5, "initialDelay": "1m"},
-            "headers": [{"name": "X-B", "value": "c"}], "startAt": "2026-12-01T08:00:00Z", "startingDeadline": "2h", "unsubscribe": {"url": "https://a/b"},
+            "headers": [{"name": "X-B", "value": "c"}], "startAt": "2026-12-01T08:00[Europe/Berlin]", "startingDeadline": "2h", "sendingHours": {"zone": "Europe/Berlin", "days": ["Mon"], "from": "08:00", "to": "18:00"}, "unsubscribe": {"url": "https://a/b"},
         }),
     }
 }
