@@ -242,7 +242,7 @@ mod tests {
     }
 
     fn csv(index: usize, text: &str, max_bad_rows: CountOrPercent) -> Exclusion {
-        let list = List::Input(Input::Csv(Location::Bytes(text.as_bytes().into())));
+        let list = List::Input(Input::csv(Location::Bytes(text.as_bytes().into())));
         Exclusion { field: format!("spec.audience.exclude[{index}]"), list, max_bad_rows }
     }
 
@@ -311,7 +311,7 @@ mod tests {
         std::fs::write(&path, "email\nann@example.com\n").expect("written");
         let found = path.clone();
         let file = crate::audience::NamedFile::new("lists/gone.csv".into(), move || Ok(found.clone()));
-        let exclusion = Exclusion { list: List::Input(Input::Csv(Location::File(file))), ..csv(0, "", CountOrPercent::Count(0)) };
+        let exclusion = Exclusion { list: List::Input(Input::csv(Location::File(file))), ..csv(0, "", CountOrPercent::Count(0)) };
         let people = People { input: Input::Recorded, exclude: vec![exclusion.clone()] };
         let excluded = read(&folder, std::slice::from_ref(&exclusion)).expect("read");
         let then = people.versions();

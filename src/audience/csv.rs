@@ -1,5 +1,6 @@
-//! CSV with a header line (RFC 4180): comma, double quotes, CRLF or LF. The address is in the column `email`.
+//! CSV with a header line (RFC 4180): double quotes, and CRLF, LF or CR. The address is in the column `email`.
 //!
+//! Columns are separated by commas, by what Excel's `sep=` line says, or by what the spec says.
 //! The parser is csv-core's and not csv's, because only there can a row be bounded: an opening quote that is never closed
 //! would otherwise read the rest of the file into memory as one row.
 
@@ -9,10 +10,21 @@ use csv_core::ReadRecordResult;
 
 use super::{
     Address, Blocker, Fields, ROW_MAX, Recipient, Row,
-    fields::{Columns, EMAIL},
+    columns::{Columns, Renamed},
     source::{FileVersion, Source},
     unreadable,
 };
+
+/// How a table is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Columns whose header is not the name of the field.
+    pub columns: Renamed,
+    /// What separates the columns; when absent, a comma or what Excel's `sep=` says.
+    pub delimiter: Option<u8>,
+    /// The encoding of the text; UTF-8 when absent.
+    pub charset: Option<&'static encoding_rs::Encoding>,
+}
 
 /// The most fields in a row.
 const FIELDS_MAX: usize = 4096;
@@ -22,6 +34,7 @@ const FIELDS_FIRST: usize = 32;
 /// A table being read.
 pub(super) struct Table {
     source: Source,
+    layout: Layout,
     parser: csv_core::Reader,
     columns: Arc<Columns>,
     /// The fields of the row, one after the other.
@@ -38,10 +51,11 @@ pub(super) struct Table {
 
 impl Table {
     /// Reads the header line.
-    pub(super) fn open(source: Source) -> Result<Self, Blocker> {
+    pub(super) fn open(source: Source, layout: &Layout) -> Result<Self, Blocker> {
         let mut table = Self {
             source,
-            parser: csv_core::Reader::new(),
+            layout: layout.clone(),
+            parser: parser(layout.delimiter.unwrap_or(b',')),
             columns: Arc::new(Columns { names: Vec::new(), email: 0 }),
             text: vec![0; 1024],
             ends: vec![0; FIELDS_FIRST],
@@ -66,56 +80,70 @@ impl Table {
 
     /// The names of the columns that have one.
     pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
-        self.columns.names.iter().map(|name| &**name).filter(|name| !name.is_empty())
+        self.columns.named()
     }
 
     fn header(&mut self) -> Result<Columns, Blocker> {
-        let error = |why: &str| unreadable(format!("{}: {why}", self.source.place()));
-        let missing = error("it is empty; the first line must name the columns, one of them `email`");
-        let not_utf8 = error("the header line is not UTF-8; save the file as CSV in UTF-8");
+        let error = |source: &Source, why: &str| unreadable(format!("{}: {why}", source.place()));
+        let missing = "it is empty; the first line must name the columns, one of them `email`";
         if self.read_record()?.is_none() {
-            return Err(missing);
+            return Err(error(&self.source, missing));
         }
-        let text = std::str::from_utf8(&self.text[..self.length()]).map_err(|_| not_utf8.clone())?;
+        if let Some(divider) = self.excels_line().map_err(|why| error(&self.source, why))? {
+            (self.parser, self.layout.delimiter) = (parser(divider), Some(divider));
+            if self.read_record()?.is_none() {
+                return Err(error(&self.source, missing));
+            }
+        }
+        let not_in_charset = || error(&self.source, &format!("the header line {}", not_in(self.layout.charset)));
+        let text = std::str::from_utf8(&self.text[..self.length()]).map_err(|_| not_in_charset())?;
         let mut names: Vec<Box<str>> = Vec::with_capacity(self.fields);
         let mut start = 0;
         for &end in &self.ends[..self.fields] {
-            names.push(text.get(start..end).ok_or_else(|| not_utf8.clone())?.trim().into());
+            names.push(text.get(start..end).ok_or_else(not_in_charset)?.trim().into());
             start = end;
         }
-        let error = |why: String| unreadable(format!("{}: {why}", self.source.place()));
-        let found: Vec<usize> = names.iter().enumerate().filter(|(_, name)| name.eq_ignore_ascii_case(EMAIL)).map(|(i, _)| i).collect();
-        let email = match found[..] {
-            [] => {
-                let first = names.first().map_or("", |name| &**name);
-                let divider = [';', '\t', '|'].into_iter().find(|divider| names.len() == 1 && names[0].contains(*divider));
-                let why = if first.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("sep=")) {
-                    "the first line is Excel's `sep=`, which only Excel reads; remove it, and separate the columns by commas".to_owned()
-                } else if text.contains('\0') {
-                    "it seems to be UTF-16; save it as UTF-8".to_owned()
-                } else if let Some(divider) = divider {
-                    let divider = if divider == '\t' { "tabs".to_owned() } else { format!("`{divider}`") };
-                    format!("the columns are separated by {divider}; use commas")
-                } else if names.iter().any(|name| Address::parse(name).is_ok()) {
-                    // Nobody's address belongs in a status.
-                    "the first line is already a row; add a header line before it that names the columns, one of them `email`".to_owned()
-                } else if names[0].starts_with('<') {
-                    "it is an HTML or XML page and not a table; perhaps a login or error page".to_owned()
-                } else {
-                    format!("there is no column `email`; the columns are {}", list(&names))
-                };
-                return Err(error(why));
-            }
-            [email] => email,
-            _ => return Err(error("there is more than one column `email`".to_owned())),
-        };
-        names[email] = EMAIL.into();
-        let mut sorted: Vec<&str> = names.iter().map(|name| &**name).filter(|name| !name.is_empty()).collect();
-        sorted.sort_unstable();
-        if let Some((twice, _)) = sorted.iter().zip(sorted.iter().skip(1)).find(|(one, next)| one == next) {
-            return Err(error(format!("there is more than one column `{twice}`")));
+        let no_table = self.no_table(&names, text);
+        Columns::of(names, &self.layout.columns).map_err(|why| error(&self.source, no_table.as_deref().unwrap_or(&why)))
+    }
+
+    /// What separates the columns, where the first line is the one that Excel writes to say so.
+    fn excels_line(&self) -> Result<Option<u8>, &'static str> {
+        let line = &self.text[..self.length()];
+        let Some(said) = line.get(..4).filter(|start| start.eq_ignore_ascii_case(b"sep=")).map(|_| &line[4..]) else { return Ok(None) };
+        match (self.fields, said) {
+            (1, [divider]) if divider.is_ascii() && !divider.is_ascii_alphanumeric() && *divider != b'"' => Ok(Some(*divider)),
+            // It separates the columns of this very line.
+            (2, []) => Ok(Some(self.layout.delimiter.unwrap_or(b','))),
+            _ => Err("the first line is Excel's `sep=` without one sign after it; remove the line, or correct it"),
         }
-        Ok(Columns { names, email })
+    }
+
+    /// What a file is whose first line is no header, in words.
+    fn no_table(&self, names: &[Box<str>], text: &str) -> Option<String> {
+        let first = names.first().map_or("", |name| &**name);
+        let used = char::from(self.layout.delimiter.unwrap_or(b','));
+        let divider = [',', ';', '\t', '|'].into_iter().find(|divider| names.len() == 1 && first.contains(*divider));
+        Some(if text.contains('\0') {
+            "it seems to be UTF-16; save it as UTF-8, or write `charset: utf-16le`".to_owned()
+        } else if let Some(divider) = divider {
+            let (by, written) = match divider {
+                '\t' => ("tabs".to_owned(), "\\t".to_owned()),
+                ',' => ("commas".to_owned(), ",".to_owned()),
+                _ => (format!("`{divider}`"), divider.to_string()),
+            };
+            match self.layout.delimiter {
+                None => format!("the columns are separated by {by}; use commas, or write `delimiter: \"{written}\"`"),
+                Some(_) => format!("the columns are separated by {by}, and not by `{}`; correct `delimiter`", used.escape_default()),
+            }
+        } else if names.iter().any(|name| Address::parse(name).is_ok()) {
+            // Nobody's address belongs in a status.
+            "the first line is already a row; add a header line before it that names the columns, one of them `email`".to_owned()
+        } else if first.starts_with('<') {
+            "it is an HTML or XML page and not a table; perhaps a login or error page".to_owned()
+        } else {
+            return None;
+        })
     }
 
     pub(super) fn next_row(&mut self) -> Result<Option<Row>, Blocker> {
@@ -145,13 +173,13 @@ impl Table {
             let fields = if self.fields == 1 { "field" } else { "fields" };
             return Err(format!("the row has {} {fields} and the header has {wanted}", self.fields));
         }
-        let not_utf8 = || "the row is not UTF-8; save the file as CSV in UTF-8".to_owned();
-        let text = std::str::from_utf8(&self.text[..self.length()]).map_err(|_| not_utf8())?;
+        let not_in_charset = || format!("the row {}", not_in(self.layout.charset));
+        let text = std::str::from_utf8(&self.text[..self.length()]).map_err(|_| not_in_charset())?;
         self.short_ends.clear();
         for &end in &self.ends[..self.fields] {
             // A character may only look valid because two broken fields are adjacent.
             if !text.is_char_boundary(end) {
-                return Err(not_utf8());
+                return Err(not_in_charset());
             }
             self.short_ends.push(u32::try_from(end).map_err(|_| "the row is too long".to_owned())?);
         }
@@ -238,12 +266,14 @@ fn count_lines(bytes: &[u8], line: &mut u64, is_after_cr: &mut bool) {
     }
 }
 
-/// Names for people: the first few, shortened.
-fn list(names: &[Box<str>]) -> String {
-    const SHOWN: usize = 20;
-    let mut text: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{}`", name.chars().take(60).collect::<String>())).collect();
-    if names.len() > SHOWN {
-        text.push(format!("and {} more", names.len() - SHOWN));
-    }
-    text.join(", ")
+fn parser(delimiter: u8) -> csv_core::Reader {
+    csv_core::ReaderBuilder::new().delimiter(delimiter).build()
+}
+
+/// Said of a text that is not in the charset.
+fn not_in(charset: Option<&'static encoding_rs::Encoding>) -> String {
+    charset.map_or_else(
+        || "is not UTF-8; save the file as CSV in UTF-8, or write its `charset`, such as `windows-1252`".to_owned(),
+        |charset| format!("is not in {}; correct `charset`", charset.name().to_ascii_lowercase()),
+    )
 }

@@ -11,10 +11,10 @@ use minijinja::{
 };
 use serde_json::Map;
 
-use super::Address;
-
-/// The field that holds the address.
-pub(crate) const EMAIL: &str = "email";
+use super::{
+    Address,
+    columns::{Columns, EMAIL},
+};
 
 /// The fields of one recipient.
 #[derive(Clone, Debug)]
@@ -32,15 +32,6 @@ enum Cells {
     Table { columns: Arc<Columns>, text: Box<str>, ends: Box<[u32]> },
     /// A JSON object; its `email` is not read.
     Json(Map<String, serde_json::Value>),
-}
-
-/// The column names of a table.
-#[derive(Debug)]
-pub(crate) struct Columns {
-    /// In the order of the table; an unnamed column cannot be referred to and is not read.
-    pub(crate) names: Vec<Box<str>>,
-    /// Which one is the address.
-    pub(crate) email: usize,
 }
 
 impl Fields {

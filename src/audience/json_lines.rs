@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Address, Blocker, Fields, ROW_MAX, Recipient, Row,
-    fields::EMAIL,
+    columns::EMAIL,
     source::{FileVersion, Source},
 };
 

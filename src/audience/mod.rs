@@ -5,6 +5,8 @@
 //! a silent end would look like a complete campaign.
 
 mod address;
+mod charset;
+mod columns;
 mod csv;
 mod fields;
 mod http;
@@ -27,6 +29,7 @@ use std::{
 
 pub(crate) use address::is_atext;
 pub use address::{Address, canonical};
+pub use csv::Layout;
 pub use fields::Fields;
 pub use login::{Credential, Login};
 pub use source::FileVersion;
@@ -147,10 +150,10 @@ pub enum Version {
 }
 
 /// An audience, resolved and allowed by the caller.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Input {
     /// A table with a header line.
-    Csv(Location),
+    Csv(Location, Layout),
     /// One JSON object per line.
     JsonLines(Location),
     /// None of its own: the people of another run, whom the ledger has.
@@ -165,15 +168,21 @@ fn unreadable(message: impl Into<String>) -> Blocker {
 }
 
 impl Input {
+    /// A table as most are written: in UTF-8, with commas.
+    #[must_use]
+    pub fn csv(location: Location) -> Self {
+        Self::Csv(location, Layout::default())
+    }
+
     /// Whether it is on this machine.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        !matches!(self, Self::Csv(Location::Url(..)) | Self::JsonLines(Location::Url(..)))
+        !matches!(self, Self::Csv(Location::Url(..), _) | Self::JsonLines(Location::Url(..)))
     }
 
     const fn location(&self) -> Option<&Location> {
         match self {
-            Self::Csv(location) | Self::JsonLines(location) => Some(location),
+            Self::Csv(location, _) | Self::JsonLines(location) => Some(location),
             Self::Recorded | Self::Inline(_) => None,
         }
     }
@@ -254,7 +263,7 @@ pub(crate) fn endless(place: impl fmt::Display, what: &str) -> Blocker {
 pub fn count_rows(input: &Input, left_out: Option<impl Fn(&str) -> bool>, runtime: &tokio::runtime::Handle) -> Option<u64> {
     match input {
         Input::Inline(rows) if left_out.is_none() => return Some(rows.len() as u64),
-        Input::Recorded | Input::Csv(Location::Url(..)) | Input::JsonLines(Location::Url(..)) => return None,
+        Input::Recorded | Input::Csv(Location::Url(..), _) | Input::JsonLines(Location::Url(..)) => return None,
         _ => {}
     }
     let mut reader = Reader::open(input, runtime).ok()?;
@@ -298,12 +307,12 @@ impl Reader {
     /// When the file or URL cannot be opened, or the header has no column `email`.
     pub fn open(input: &Input, runtime: &tokio::runtime::Handle) -> Result<Self, Blocker> {
         let (progress, scrubber) = (Arc::new(Progress::default()), Scrubber::default());
-        let source = |location| source::Source::open(location, runtime, &progress, &scrubber);
-        let table = |location| csv::Table::open(source(location)?);
+        let source = |location, charset| source::Source::open(location, charset, runtime, &progress, &scrubber);
+        let table = |location, layout: &Layout| csv::Table::open(source(location, layout.charset)?, layout);
         let clean = |blocker: Blocker| Blocker { message: scrubber.scrub(&blocker.message).into_owned(), ..blocker };
         let rows = match input {
-            Input::Csv(location) => Rows::Csv(Box::new(table(location).map_err(clean)?)),
-            Input::JsonLines(location) => Rows::JsonLines(json_lines::Lines::new(source(location).map_err(clean)?)),
+            Input::Csv(location, layout) => Rows::Csv(Box::new(table(location, layout).map_err(clean)?)),
+            Input::JsonLines(location) => Rows::JsonLines(json_lines::Lines::new(source(location, None).map_err(clean)?)),
             Input::Recorded => Rows::Inline(Vec::new().into_iter().enumerate()),
             Input::Inline(rows) => {
                 progress.total.store(rows.len() as u64, Ordering::Relaxed);
@@ -410,6 +419,19 @@ impl Iterator for Reader {
         // After an error nothing that follows can be trusted.
         self.ended = !matches!(row, Some(Ok(_)));
         row
+    }
+}
+
+/// The ledger keeps hashes of these words: what a plain table was called stays.
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Csv(location, layout) if *layout == Layout::default() => f.debug_tuple("Csv").field(location).finish(),
+            Self::Csv(location, layout) => f.debug_tuple("Csv").field(location).field(layout).finish(),
+            Self::JsonLines(location) => f.debug_tuple("JsonLines").field(location).finish(),
+            Self::Recorded => f.write_str("Recorded"),
+            Self::Inline(rows) => f.debug_tuple("Inline").field(rows).finish(),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{Blocker, Location, NamedFile, Progress, http};
+use super::{Blocker, Location, NamedFile, Progress, charset::Decoded, http};
 use crate::{providers::scrub::Scrubber, resources::Reason};
 
 /// A file written this recently may be incomplete, or be written again within one tick of its clock.
@@ -39,8 +39,14 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Opens it; `scrubber` learns what must not be quoted.
-    pub(super) fn open(location: &Location, runtime: &Handle, progress: &Arc<Progress>, scrubber: &Scrubber) -> Result<Self, Blocker> {
+    /// Opens it, in UTF-8 or in a charset; `scrubber` learns what must not be quoted.
+    pub(super) fn open(
+        location: &Location,
+        charset: Option<&'static encoding_rs::Encoding>,
+        runtime: &Handle,
+        progress: &Arc<Progress>,
+        scrubber: &Scrubber,
+    ) -> Result<Self, Blocker> {
         let mut version = None;
         let (place, transient, raw): (String, bool, Box<dyn Read + Send>) = match location {
             Location::File(named) => {
@@ -60,7 +66,11 @@ impl Source {
         let counted = Counted { reader: raw, progress: Arc::clone(progress) };
         let reader = unpack(counted).map_err(|error| unreadable(&place, transient, &error))?;
         let mut source = Self { reader, place, transient, version, of_row: 0 };
-        source.pass_byte_order_mark()?;
+        source.refuse_workbooks()?;
+        match charset {
+            Some(charset) => source.reader = Box::new(Decoded::new(source.reader, charset)),
+            None => source.pass_byte_order_mark()?,
+        }
         Ok(source)
     }
 
@@ -105,11 +115,8 @@ impl Source {
         self.of_row += length as u64;
     }
 
-    fn pass_byte_order_mark(&mut self) -> Result<(), Blocker> {
+    fn refuse_workbooks(&mut self) -> Result<(), Blocker> {
         let start = self.fill()?;
-        if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
-            return Err(super::unreadable(format!("{}: it is UTF-16; save it as UTF-8", self.place)));
-        }
         let kind = match start {
             [b'P', b'K', 3, 4, ..] => Some("an Excel workbook (.xlsx) or another zip archive"),
             [0xd0, 0xcf, 0x11, 0xe0, ..] => Some("an old Excel workbook (.xls)"),
@@ -117,6 +124,15 @@ impl Source {
         };
         if let Some(kind) = kind {
             return Err(super::unreadable(format!("{}: it is {kind}, and not a table; save it as CSV (UTF-8)", self.place)));
+        }
+        Ok(())
+    }
+
+    fn pass_byte_order_mark(&mut self) -> Result<(), Blocker> {
+        let start = self.fill()?;
+        let charset = if start.starts_with(b"\xff\xfe") { "utf-16le" } else { "utf-16be" };
+        if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
+            return Err(super::unreadable(format!("{}: it is UTF-16; save it as UTF-8, or write `charset: {charset}`", self.place)));
         }
         if start.starts_with(b"\xef\xbb\xbf") {
             self.consume(3);

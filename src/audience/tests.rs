@@ -1,6 +1,7 @@
 //! What rows become, from every kind of source, and what is said when a source fails.
 
 mod login;
+mod tables;
 
 use std::{
     collections::BTreeMap,
@@ -43,7 +44,7 @@ fn bytes(data: impl AsRef<[u8]>) -> Location {
 }
 
 fn csv(data: impl AsRef<[u8]>) -> Vec<String> {
-    told(&Input::Csv(bytes(data)))
+    told(&Input::csv(bytes(data)))
 }
 
 fn lines(data: impl AsRef<[u8]>) -> Vec<String> {
@@ -148,11 +149,11 @@ fn csv_rows() {
                 "line 6: the row has 3 fields and the header has 2",
                 "line 7: the address is empty",
                 "line 8: there is no `@` in it",
-                "line 9: the row is not UTF-8; save the file as CSV in UTF-8",
+                "line 9: the row is not UTF-8; save the file as CSV in UTF-8, or write its `charset`, such as `windows-1252`",
                 r#"e@x.example {"email":"e@x.example","n":"ok"}"#,
             ],
         ),
-        ("a character broken over two fields", b"email,a,b\na@x.example,\xc3,\xa9\n", &["line 2: the row is not UTF-8; save the file as CSV in UTF-8"]),
+        ("a character broken over two fields", b"email,a,b\na@x.example,\xc3,\xa9\n", &["line 2: the row is not UTF-8; save the file as CSV in UTF-8, or write its `charset`, such as `windows-1252`"]),
         (
             "a header that ends with commas, and rows with and without them",
             b"email,n,,\na@x.example,1\nb@x.example,2,\nc@x.example,3,,\nd@x.example\ne@x.example,5,,,,\n",
@@ -204,15 +205,19 @@ fn csv_rows() {
         ("an empty field at the end", b"email,n\na@x.example,", &[r#"a@x.example {"email":"a@x.example","n":""}"#]),
         ("header only", b"email\n", &[]),
         ("empty", b"", &["error: the audience: it is empty; the first line must name the columns, one of them `email`"]),
-        ("no such column", b"mail,name\n", &["error: the audience: there is no column `email`; the columns are `mail`, `name`"]),
-        ("semicolons", b"email;name\n", &["error: the audience: the columns are separated by `;`; use commas"]),
+        ("no such column", b"mail,name\n", &["error: the audience: there is no column `email`; the columns are `mail`, `name`; if `mail` holds the addresses, rename it, or write `columns: {email: \"mail\"}`"]),
+        ("semicolons", b"email;name\n", &["error: the audience: the columns are separated by `;`; use commas, or write `delimiter: \";\"`"]),
         ("twice", b"email,Email\n", &["error: the audience: there is more than one column `email`"]),
         ("another twice", b"email,a,a\n", &["error: the audience: there is more than one column `a`"]),
-        ("header not UTF-8", b"email,\xff\n", &["error: the audience: the header line is not UTF-8; save the file as CSV in UTF-8"]),
-        ("UTF-16 without its mark", b"e\0m\0", &["error: the audience: it seems to be UTF-16; save it as UTF-8"]),
-        ("Excel's first line", b"sep=,\nemail\n", &["error: the audience: the first line is Excel's `sep=`, which only Excel reads; remove it, and separate the columns by commas"]),
+        ("header not UTF-8", b"email,\xff\n", &["error: the audience: the header line is not UTF-8; save the file as CSV in UTF-8, or write its `charset`, such as `windows-1252`"]),
+        ("UTF-16 without its mark", b"e\0m\0", &["error: the audience: it seems to be UTF-16; save it as UTF-8, or write `charset: utf-16le`"]),
+        ("Excel's first line", b"sep=,\r\nemail,n\r\na@x.example,1\r\nnobody,2\r\n", &[r#"a@x.example {"email":"a@x.example","n":"1"}"#, "line 4: there is no `@` in it"]),
+        ("Excel's first line, in quotes", b"\"sep=;\"\nemail;n\na@x.example;1\n", &[r#"a@x.example {"email":"a@x.example","n":"1"}"#]),
+        ("Excel's first line, for tabs", b"\xef\xbb\xbfSEP=\t\nemail\tn\na@x.example\t1,2;3\n", &[r#"a@x.example {"email":"a@x.example","n":"1,2;3"}"#]),
+        ("Excel's first line without a sign", b"sep=\nemail\n", &["error: the audience: the first line is Excel's `sep=` without one sign after it; remove the line, or correct it"]),
+        ("Excel's first line alone", b"sep=;\n", &["error: the audience: it is empty; the first line must name the columns, one of them `email`"]),
         ("a workbook", b"PK\x03\x04\x14\0", &["error: the audience: it is an Excel workbook (.xlsx) or another zip archive, and not a table; save it as CSV (UTF-8)"]),
-        ("UTF-16", b"\xff\xfee\0m\0", &["error: the audience: it is UTF-16; save it as UTF-8"]),
+        ("UTF-16", b"\xff\xfee\0m\0", &["error: the audience: it is UTF-16; save it as UTF-8, or write `charset: utf-16le`"]),
     ];
     for (name, data, wanted) in cases {
         assert_eq!(csv(data), *wanted, "{name}");
@@ -282,7 +287,7 @@ fn rows_in_place() {
 #[test]
 fn fields_survive_a_round_trip() {
     let runtime = runtime();
-    let input = Input::Csv(bytes("name,email,x\nAnn,A@X.Example,\u{1f600}\n"));
+    let input = Input::csv(bytes("name,email,x\nAnn,A@X.Example,\u{1f600}\n"));
     let Some(Ok(Row::Recipient(recipient))) = Reader::open(&input, runtime.handle()).expect("opens").next() else { panic!("a recipient") };
     let again = Fields::from_json(&recipient.fields.to_json()).expect("what to_json wrote");
     assert_eq!(again.to_json(), recipient.fields.to_json());
@@ -346,7 +351,7 @@ fn rows_over_many_blocks() {
     assert_eq!(csv(&data), wanted);
     assert_eq!(lines(&json), wanted);
     let runtime = runtime();
-    let mut reader = Reader::open(&Input::Csv(bytes(gzip(data.as_bytes()))), runtime.handle()).expect("opens");
+    let mut reader = Reader::open(&Input::csv(bytes(gzip(data.as_bytes()))), runtime.handle()).expect("opens");
     let mut before = 0.0;
     for row in reader.by_ref().take(10_000) {
         row.expect("a row");
@@ -357,7 +362,7 @@ fn rows_over_many_blocks() {
         before = progress;
     }
     assert!((before - 1.0).abs() < f64::EPSILON);
-    let mut reader = Reader::open(&Input::Csv(bytes(&data)), runtime.handle()).expect("opens");
+    let mut reader = Reader::open(&Input::csv(bytes(&data)), runtime.handle()).expect("opens");
     assert_eq!(reader.estimate(1), None, "hardly anything was read");
     let rows = reader.by_ref().take(10_000).count() as u64;
     let estimate = reader.estimate(rows).expect("enough was read");
@@ -371,24 +376,24 @@ fn files() {
     let file = folder.join("people.csv");
     std::fs::write(&file, gzip(b"email\na@x.example\n")).expect("a file");
     let named = |path: std::path::PathBuf| Location::File(NamedFile::new(path.clone(), move || Ok(path.clone())));
-    assert_eq!(told(&Input::Csv(named(file))), [r#"a@x.example {"email":"a@x.example"}"#]);
+    assert_eq!(told(&Input::csv(named(file))), [r#"a@x.example {"email":"a@x.example"}"#]);
     let runtime = runtime();
     // Counted ahead: rows, usable or not, and not lines.
     let count = |input: &Input| count_rows(input, None::<fn(&str) -> bool>, runtime.handle());
     let quoted = folder.join("quoted.csv.gz");
     std::fs::write(&quoted, gzip(b"email,note\na@x.example,\"two\nlines\"\n\nno address,\nb@x.example,")).expect("a file");
-    assert_eq!(count(&Input::Csv(named(quoted))), Some(3));
+    assert_eq!(count(&Input::csv(named(quoted))), Some(3));
     assert_eq!(count(&Input::JsonLines(bytes("{\"email\":\"a@x.example\"}\n\nnot JSON\n"))), Some(2));
     assert_eq!(count(&Input::Inline(vec![BTreeMap::new(); 4])), Some(4));
     // Without some people.
     let but = |input: &Input| count_rows(input, Some(|address: &str| address.starts_with("a@")), runtime.handle());
-    let quoted = Input::Csv(named(folder.join("quoted.csv.gz")));
+    let quoted = Input::csv(named(folder.join("quoted.csv.gz")));
     assert_eq!((count(&quoted), but(&quoted)), (Some(3), Some(2)));
     let row = |address: &str| BTreeMap::from([("email".to_owned(), address.into())]);
     assert_eq!(but(&Input::Inline(vec![row("a@x.example"), row("b@x.example"), BTreeMap::new()])), Some(2));
-    assert_eq!(count(&Input::Csv(named(folder.join("missing.csv")))), None);
-    assert_eq!(count(&Input::Csv(at("http://127.0.0.1:1/", Egress::Everywhere))), None);
-    let open = |path| Reader::open(&Input::Csv(named(path)), runtime.handle()).expect_err("fails");
+    assert_eq!(count(&Input::csv(named(folder.join("missing.csv")))), None);
+    assert_eq!(count(&Input::csv(at("http://127.0.0.1:1/", Egress::Everywhere))), None);
+    let open = |path| Reader::open(&Input::csv(named(path)), runtime.handle()).expect_err("fails");
     let missing = open(folder.join("missing.csv"));
     assert_eq!((missing.reason, missing.needs_person), (Reason::FileNotFound, true));
     assert!(missing.message.ends_with("missing.csv: there is no such file"), "{missing}");
@@ -420,9 +425,9 @@ fn an_endless_useless_audience_is_not_read_forever() {
     };
     let runtime = runtime();
     for (input, words) in [
-        (Input::Csv(packed(b"nobody\n", 12 << 20)), "more than 1000000 rows cannot be used (the last, line"),
+        (Input::csv(packed(b"nobody\n", 12 << 20)), "more than 1000000 rows cannot be used (the last, line"),
         (Input::JsonLines(packed(b"{}\n", 12 << 20)), "more than 1000000 rows cannot be used"),
-        (Input::Csv(packed(b"\n", 70 << 20)), "64 MiB without a row"),
+        (Input::csv(packed(b"\n", 70 << 20)), "64 MiB without a row"),
         (Input::JsonLines(packed(b"x", 70 << 20)), "64 MiB without a row"),
         (Input::JsonLines(packed(b" \n", 70 << 20)), "64 MiB without a row"),
     ] {
@@ -469,7 +474,7 @@ fn fetch(answers: Vec<Vec<u8>>) -> (Vec<String>, Option<Blocker>) {
     let base = serve(answers);
     let runtime = runtime();
     let mut rows = Vec::new();
-    let reader = match Reader::open(&Input::Csv(at(&format!("{base}/people.csv?token=secret#x"), Egress::Everywhere)), runtime.handle()) {
+    let reader = match Reader::open(&Input::csv(at(&format!("{base}/people.csv?token=secret#x"), Egress::Everywhere)), runtime.handle()) {
         Ok(reader) => reader,
         Err(error) => return (rows, Some(error)),
     };
@@ -524,7 +529,7 @@ fn urls() {
     for (url, wanted) in
         [("ftp://user:pass@example.com/x", "only http and https"), ("nonsense", "not a URL"), ("http://127.0.0.1:1/x", "onnect")]
     {
-        let error = Reader::open(&Input::Csv(at(url, Egress::Everywhere)), runtime.handle()).expect_err(url);
+        let error = Reader::open(&Input::csv(at(url, Egress::Everywhere)), runtime.handle()).expect_err(url);
         assert!(error.message.contains(wanted) && !error.message.contains("pass"), "{error}");
     }
 }
@@ -532,7 +537,7 @@ fn urls() {
 #[test]
 fn urls_that_may_not_be_contacted() {
     let runtime = runtime();
-    let open = |url: &str| Reader::open(&Input::Csv(at(url, Egress::PublicOnly)), runtime.handle()).map(|_| ());
+    let open = |url: &str| Reader::open(&Input::csv(at(url, Egress::PublicOnly)), runtime.handle()).map(|_| ());
     // Somebody listens there, and nobody may be able to tell.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("set");

@@ -259,7 +259,7 @@ async fn import(args: ImportArgs) -> Result<ExitCode, String> {
         Location::File(NamedFile::new(args.file.clone(), move || Ok(path.clone())))
     };
     let runtime = tokio::runtime::Handle::current();
-    let mut reader = Reader::open(&Input::Csv(location), &runtime).map_err(|blocker| blocker.message)?;
+    let mut reader = Reader::open(&Input::csv(location), &runtime).map_err(|blocker| blocker.message)?;
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let (mut bad, mut total, mut added, mut waiting) = (Vec::new(), 0_u64, 0_u64, Vec::new());
     let mut bad_count = 0_u64;

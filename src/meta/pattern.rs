@@ -122,6 +122,8 @@ pub const PROGRAM: &str = concat!("^(/", folder!(), ")+$");
 /// A relative path without `.` and `..`.
 pub const INNER_PATH: &str = concat!("^", folder!(), "(/", folder!(), ")*$");
 
+/// What separates the columns of a table.
+pub const DELIMITER: &str = r"^[,;|\t]$";
 /// A path relative to the file that names it.
 pub const RELATIVE_PATH: &str = r"^[^/\x00-\x1F\x7F][^\x00-\x1F\x7F]*$";
 
@@ -163,6 +165,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     (HELO, "is not a host name like mail.example.com, or an address in brackets"),
     (CERTIFICATE_NAME, "is not a host name or address as certificates have it"),
     (PROGRAM, "is not the path of a program; write it from the root, like /usr/sbin/sendmail"),
+    (DELIMITER, "separates no columns; write `,`, `;`, `|` or a tab (\"\\t\")"),
     (RELATIVE_PATH, "is not a relative path; write it as seen from this file, like mails/spring.html"),
     (INNER_PATH, "is not a folder inside the state folder, like outbox/shop/preview: not absolute, and without `.` and `..`"),
 ];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{CountOrPercent, KeyRef, outcomes::OutcomesAudience, pattern, rule::Rule, url_auth::UrlAuth};
+use super::{CountOrPercent, KeyRef, outcomes::OutcomesAudience, pattern, rule::Rule, table::{PLACE_RULES, Place, TableSource}, url_auth::UrlAuth};
 
 /// The recipients: exactly one of the keys. The address is in the column or field `email`; all others are template fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,7 +21,7 @@ Rule::new(
 pub struct Audience {
     /// A CSV file with a header line; `.gz` and `.zst` are decompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub csv: Option<AudienceSource>,
+    pub csv: Option<TableSource>,
     /// One JSON object per line; `.gz` and `.zst` are decompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_lines: Option<AudienceSource>,
@@ -62,11 +62,12 @@ impl Audience {
     }
 
     /// Every file, URL or ConfigMap that it names, with its field: `spec.audience.csv`, `spec.audience.exclude[0].jsonLines`.
-    pub fn sources(&self) -> impl Iterator<Item = (String, SourceFormat, &AudienceSource)> {
+    pub fn sources(&self) -> impl Iterator<Item = (String, SourceFormat, Place<'_>)> {
         let own = ("spec.audience".to_owned(), &self.csv, &self.json_lines);
         let lists = self.exclude.iter().enumerate().map(|(index, list)| (Exclusion::field(index), &list.csv, &list.json_lines));
         std::iter::once(own).chain(lists).flat_map(|(field, csv, json_lines)| {
-            let sources = [(SourceFormat::Csv, csv.as_ref()), (SourceFormat::JsonLines, json_lines.as_ref())];
+            let csv = csv.as_ref().map(TableSource::place);
+            let sources = [(SourceFormat::Csv, csv), (SourceFormat::JsonLines, json_lines.as_ref().map(AudienceSource::place))];
             sources.into_iter().filter_map(move |(format, source)| Some((format!("{field}.{}", format.key()), format, source?)))
         })
     }
@@ -105,7 +106,7 @@ impl SourceFormat {
 pub struct Exclusion {
     /// A CSV file with a header line; `.gz` and `.zst` are decompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub csv: Option<AudienceSource>,
+    pub csv: Option<TableSource>,
     /// One JSON object per line; `.gz` and `.zst` are decompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_lines: Option<AudienceSource>,
@@ -159,18 +160,10 @@ fn inline_recipients(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Where a CSV or JSON Lines audience is: exactly one of the keys.
+/// Where a JSON Lines audience is: exactly one of the keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [Rule::new(
-    "[has(self.path), has(self.url), has(self.configMapRef)].exists_one(given, given)",
-    "exactly one of `path`, `url` and `configMapRef` is needed",
-),
-Rule::new("!has(self.auth) || has(self.url)", "only a `url` is authenticated; remove this, or give a `url`").at(".auth").forbidden(),
-Rule::new(
-    "!has(self.auth) || !has(self.url) || self.url.matches('^(https://|http://(localhost|127\\\\.0\\\\.0\\\\.1|\\\\[::1\\\\])([:/?#]|$))')",
-    "`auth` is sent over https only (over http to this machine); write https://",
-).at(".url")]))]
+#[schemars(extend("x-kubernetes-validations" = PLACE_RULES))]
 pub struct AudienceSource {
     /// A file, relative to the campaign's own and inside the folder. Only for campaigns that are read from files: an API server accepts it, and a campaign in a cluster is then Stalled (`FileNotFound`); use `url` or `configMapRef` there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -186,6 +179,15 @@ pub struct AudienceSource {
     /// A key of a ConfigMap in the campaign's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<KeyRef>,
+}
+
+impl AudienceSource {
+    /// Where it is.
+    #[must_use]
+    pub fn place(&self) -> Place<'_> {
+        let Self { path, url, auth, config_map_ref } = self;
+        Place { path: path.as_deref(), url: url.as_deref(), auth: auth.as_ref(), config_map_ref: config_map_ref.as_ref() }
+    }
 }
 
 /// A query for recipients.

@@ -20,6 +20,7 @@ pub use super::{
     content::{BodySource, Content, WhenRenderFails},
     fate::RecipientCounts,
     outcomes::{FIRST_RUN, OutcomeState, OutcomesAudience},
+    table::{Place, TableSource},
 };
 use crate::feedback::FeedbackCounts;
 
@@ -162,7 +163,7 @@ impl CampaignSpec {
     /// Every key of a Secret that it needs.
     #[must_use]
     pub fn secrets(&self) -> Vec<NeededSecret> {
-        let auths = self.audience.sources().filter_map(|(field, _, source)| Some((field, source.auth.as_ref()?)));
+        let auths = self.audience.sources().filter_map(|(field, _, source)| Some((field, source.auth?)));
         auths.flat_map(|(field, auth)| auth.secrets(&format!("{field}.auth"))).collect()
     }
 
@@ -170,7 +171,7 @@ impl CampaignSpec {
     pub fn config_maps(&self) -> impl Iterator<Item = &KeyRef> {
         let sources = [&self.content.html_from, &self.content.text_from, &self.content.mjml_from];
         let bodies = sources.into_iter().flatten().filter_map(|source| source.config_map_ref.as_ref());
-        let audiences = self.audience.sources().filter_map(|(_, _, source)| source.config_map_ref.as_ref());
+        let audiences = self.audience.sources().filter_map(|(_, _, source)| source.config_map_ref);
         bodies.chain(audiences)
     }
 

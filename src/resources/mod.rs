@@ -19,6 +19,7 @@ pub(crate) mod senders;
 pub(crate) mod sending_server;
 pub(crate) mod server_table;
 pub(crate) mod stop_when;
+pub(crate) mod table;
 pub(crate) mod unsubscribe;
 pub(crate) mod url_auth;
 pub(crate) mod vendor_fields;

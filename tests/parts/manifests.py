@@ -213,6 +213,7 @@ FULL = [
                 "outcomes": {"campaign": "spring", "run": "first", "states": ["Rejected", "Held"]},
                 "exclude": [
                     {"csv": {"path": "gone.csv"}, "maxBadRows": "5%"},
+                    {"csv": {"path": "a.csv", "columns": {"email": "E-mail"}, "delimiter": ";", "charset": "windows-1252"}},
                     {"jsonLines": {"url": "https://example.com/gone.jsonl", "auth": {"bearer": {"tokenRef": {"name": "a", "key": "token"}}}}},
                     {"csv": {"configMapRef": {"name": "lists", "key": "gone.csv"}}, "maxBadRows": 3},
                     {"inline": [{"email": "a@example.com", "why": "asked"}]},

@@ -65,7 +65,7 @@ fn header() -> Credential {
 fn open(url: &str, login: Login) -> Result<Vec<Row>, Blocker> {
     let remote = Remote { url: url.to_owned(), egress: Egress::Everywhere, login: Some(login) };
     let runtime = runtime();
-    Reader::open(&Input::Csv(Location::Url(remote)), runtime.handle())?.collect()
+    Reader::open(&Input::csv(Location::Url(remote)), runtime.handle())?.collect()
 }
 
 #[test]

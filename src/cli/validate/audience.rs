@@ -47,7 +47,7 @@ impl Recipients {
     /// Reads the beginning of the source below a field (`spec.audience`).
     pub fn read(input: &Input, below: &str, runtime: &tokio::runtime::Handle) -> Self {
         let kind = match input {
-            Input::Csv(_) => "csv",
+            Input::Csv(..) => "csv",
             Input::JsonLines(_) => "jsonLines",
             Input::Inline(_) => "inline",
             Input::Recorded => "outcomes",

@@ -10,7 +10,7 @@ use std::{
 use siphasher::sip::SipHasher13;
 
 use crate::{
-    audience::{Address, Credential, FileVersion, Input, Location, Login, NamedFile, Remote},
+    audience::{Address, Credential, FileVersion, Input, Layout, Location, Login, NamedFile, Remote},
     bulk::shows_unsubscribing,
     egress::Egress,
     message::{Content, Fault, Template},
@@ -18,7 +18,7 @@ use crate::{
     providers::secret_line,
     resources::{
         Blocker, Campaign, CampaignSpec, Key, KeyRef, Reason,
-        campaign::{self, AudienceSource, BodySource, SourceFormat},
+        campaign::{self, BodySource, Place, SourceFormat, TableSource},
         unsubscribe::Unsubscribe,
         url_auth::{PASSWORD, USERNAME, UrlAuth},
     },
@@ -182,12 +182,12 @@ impl ContentResolver {
                 sources.push(SourceAt::Bytes(self.config_map(field, reference)?));
             }
         }
-        for (field, format, source) in spec.audience.sources() {
-            if let Some(path) = &source.path {
+        for (field, format, place) in spec.audience.sources() {
+            if let Some(path) = place.path {
                 sources.push(SourceAt::Audience(self.path(&field, path, purpose_of(format))?));
-            } else if let Some(reference) = &source.config_map_ref {
+            } else if let Some(reference) = place.config_map_ref {
                 sources.push(SourceAt::Bytes(self.config_map(&field, reference)?));
-            } else if let Some(auth) = &source.auth {
+            } else if let Some(auth) = place.auth {
                 self.login(&field, auth).credential()?;
             }
         }
@@ -308,10 +308,11 @@ impl ContentResolver {
 
     fn exclusion(&self, index: usize, list: &campaign::Exclusion) -> Result<Exclusion, Blocker> {
         let field = campaign::Exclusion::field(index);
-        let of = |format: SourceFormat, source| self.location(&format!("{field}.{}", format.key()), source, purpose_of(format));
         let found = match (&list.csv, &list.json_lines, &list.inline, &list.outcomes) {
-            (Some(csv), ..) => List::Input(Input::Csv(of(SourceFormat::Csv, csv)?)),
-            (_, Some(json_lines), ..) => List::Input(Input::JsonLines(of(SourceFormat::JsonLines, json_lines)?)),
+            (Some(csv), ..) => List::Input(self.table(&format!("{field}.csv"), csv)?),
+            (_, Some(lines), ..) => {
+                List::Input(Input::JsonLines(self.location(&format!("{field}.jsonLines"), lines.place(), Purpose::JsonLines)?))
+            }
             (_, _, Some(rows), _) => List::Input(Input::Inline(rows.clone())),
             (.., Some(outcomes)) => List::Outcomes(OutcomesOf::of(outcomes)),
             (None, None, None, None) => {
@@ -328,10 +329,10 @@ impl ContentResolver {
             return Ok(Input::Inline(rows.clone()));
         }
         if let Some(csv) = &audience.csv {
-            return Ok(Input::Csv(self.location("spec.audience.csv", csv, Purpose::Csv)?));
+            return self.table("spec.audience.csv", csv);
         }
         if let Some(json_lines) = &audience.json_lines {
-            return Ok(Input::JsonLines(self.location("spec.audience.jsonLines", json_lines, Purpose::JsonLines)?));
+            return Ok(Input::JsonLines(self.location("spec.audience.jsonLines", json_lines.place(), Purpose::JsonLines)?));
         }
         if audience.outcomes.is_some() {
             return Ok(Input::Recorded);
@@ -339,15 +340,24 @@ impl ContentResolver {
         Err(Blocker::lasting(Reason::AudienceUnreadable, "spec.audience.sql has no effect in this version. Use csv, jsonLines or inline."))
     }
 
-    fn location(&self, field: &str, source: &AudienceSource, purpose: Purpose) -> Result<Location, Blocker> {
-        if let Some(path) = &source.path {
+    fn table(&self, field: &str, csv: &TableSource) -> Result<Input, Blocker> {
+        let layout = Layout {
+            columns: csv.columns.clone(),
+            delimiter: csv.delimiter.as_ref().and_then(|delimiter| delimiter.bytes().next()),
+            charset: csv.charset.as_ref().and_then(|charset| encoding_rs::Encoding::for_label(charset.as_bytes())),
+        };
+        Ok(Input::Csv(self.location(field, csv.place(), Purpose::Csv)?, layout))
+    }
+
+    fn location(&self, field: &str, place: Place<'_>, purpose: Purpose) -> Result<Location, Blocker> {
+        if let Some(path) = place.path {
             return Ok(Location::File(self.named_file(field, path, purpose)?));
         }
-        if let Some(url) = &source.url {
-            let login = source.auth.as_ref().map(|auth| self.login(field, auth));
-            return Ok(Location::Url(Remote { url: url.clone(), egress: self.egress, login }));
+        if let Some(url) = place.url {
+            let login = place.auth.map(|auth| self.login(field, auth));
+            return Ok(Location::Url(Remote { url: url.to_owned(), egress: self.egress, login }));
         }
-        if let Some(reference) = &source.config_map_ref {
+        if let Some(reference) = place.config_map_ref {
             return Ok(Location::Bytes(self.config_map(field, reference)?));
         }
         Err(Blocker::lasting(Reason::InvalidSpec, format!("{field}: give a path, a url or a configMapRef.")))

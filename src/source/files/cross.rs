@@ -12,7 +12,7 @@ use crate::{
     providers::{Provider, ProviderSpec, Signing},
     resources::{
         Campaign, FINALIZER, Key, KeyRef,
-        campaign::{AudienceSource, SourceFormat},
+        campaign::{Place, SourceFormat},
         resume::{ANNOTATION, Resume, ServerResume},
         rollout,
         senders::{self, Says},
@@ -159,24 +159,24 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
     let content = &spec.content;
     for (name, source) in [("htmlFrom", &content.html_from), ("textFrom", &content.text_from), ("mjmlFrom", &content.mjml_from)] {
         if let Some(source) = source {
-            add_source(&format!("spec.content.{name}"), Purpose::Body, source.path.as_ref(), source.config_map_ref.as_ref(), add);
+            add_source(&format!("spec.content.{name}"), Purpose::Body, source.path.as_deref(), source.config_map_ref.as_ref(), add);
         }
     }
     for needed in spec.secrets() {
         add(needed.path, Target::Secret(needed.key));
     }
-    for (field, format, AudienceSource { path, config_map_ref, .. }) in spec.audience.sources() {
+    for (field, format, Place { path, config_map_ref, .. }) in spec.audience.sources() {
         let purpose = match format {
             SourceFormat::Csv => Purpose::Csv,
             SourceFormat::JsonLines => Purpose::JsonLines,
         };
-        add_source(&field, purpose, path.as_ref(), config_map_ref.as_ref(), add);
+        add_source(&field, purpose, path, config_map_ref, add);
     }
 }
 
-fn add_source(at: &str, purpose: Purpose, path: Option<&String>, config_map: Option<&KeyRef>, add: &mut impl FnMut(String, Target)) {
+fn add_source(at: &str, purpose: Purpose, path: Option<&str>, config_map: Option<&KeyRef>, add: &mut impl FnMut(String, Target)) {
     if let Some(path) = path {
-        add(format!("{at}.path"), Target::File(path.clone(), purpose));
+        add(format!("{at}.path"), Target::File(path.to_owned(), purpose));
     }
     if let Some(reference) = config_map {
         add(format!("{at}.configMapRef"), Target::ConfigMap(reference.clone()));
