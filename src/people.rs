@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn lists_of_every_kind_are_one_set_of_people() {
         let folder = Folder::new("kinds");
-        let outcomes = OutcomesOf { campaign: "spring".to_owned(), run: "first".to_owned(), fates: Vec::new() };
+        let outcomes = OutcomesOf { campaign: "spring".to_owned(), run: "first".to_owned(), states: Vec::new() };
         let of_run = Exclusion { list: List::Outcomes(outcomes), ..csv(1, "", CountOrPercent::Count(0)) };
         let lists = [csv(0, "email\nAnn@Example.com\nann@example.com\n\"bob\"@example.com\n", CountOrPercent::Count(0)), of_run];
         let excluded = read(&folder, &lists).expect("read");

@@ -10,8 +10,7 @@ use serde::{Serialize, Serializer};
 use crate::hours::Hours;
 use crate::resources::{
     CampaignSpec, CountOrPercent, Duration, Key, Percent, Rate,
-    campaign::{EffectiveRetry, OutcomesAudience, Weighting, WhenOutcomeIsUnknown, WhenRenderFails, WhenRowIsBad},
-    fate::Fate,
+    campaign::{EffectiveRetry, OutcomeState, OutcomesAudience, Weighting, WhenOutcomeIsUnknown, WhenRenderFails, WhenRowIsBad},
     resume::Resume,
     rollout::NextStep,
     senders::Senders,
@@ -172,22 +171,16 @@ pub struct OutcomesOf {
     pub campaign: String,
     /// The name of that run.
     pub run: String,
-    /// Whoever has one of these is mailed.
-    #[serde(serialize_with = "as_words")]
-    pub fates: Vec<Fate>,
+    /// Whoever has one of these is meant.
+    pub states: Vec<OutcomeState>,
 }
 
 impl OutcomesOf {
     /// What an audience of outcomes refers to.
     #[must_use]
     pub fn of(audience: &OutcomesAudience) -> Self {
-        let fates = audience.states.iter().map(|state| state.fate()).collect();
-        Self { campaign: audience.campaign.clone(), run: audience.run().to_owned(), fates }
+        Self { campaign: audience.campaign.clone(), run: audience.run().to_owned(), states: audience.states.clone() }
     }
-}
-
-fn as_words<S: Serializer>(fates: &[Fate], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(fates.iter().map(|fate| fate.as_str()))
 }
 
 /// A server's limits for some receiving domains.

@@ -45,7 +45,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     feedback::{Complaints, Event, PauseChange, Suppression},
-    resources::{fate::Fate, rollout::Reached},
+    resources::{campaign::OutcomeState, rollout::Reached},
     token::Keys,
 };
 
@@ -464,14 +464,14 @@ impl Ledger {
         AddressSet::new(&self.shared.state_dir)
     }
 
-    /// The addresses of a run whose recipients have one of `fates`, in the order of their claims; `None` where the ledger has no such
-    /// run. Blocking. Reading ends beyond `max`, with one more than that.
+    /// The addresses of a run whose recipients have one of `states`: first by outcome, in the order of their claims, and then by what came
+    /// back; `None` where the ledger has no such run. Blocking. Reading ends beyond `max`, with one more than that.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn recipients_of(&self, key: &RunKey, fates: &[Fate], max: usize) -> Result<Option<Vec<String>>, LedgerError> {
+    pub fn recipients_of(&self, key: &RunKey, states: &[OutcomeState], max: usize) -> Result<Option<Vec<String>>, LedgerError> {
         let mut people = Vec::new();
-        let is_there = self.each_recipient_of(key, fates, |address| {
+        let is_there = self.each_recipient_of(key, states, |address| {
             people.push(address);
             if people.len() > max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
@@ -485,12 +485,12 @@ impl Ledger {
     pub fn each_recipient_of(
         &self,
         key: &RunKey,
-        fates: &[Fate],
-        mut each: impl FnMut(String) -> ControlFlow<()>,
+        states: &[OutcomeState],
+        each: impl FnMut(String) -> ControlFlow<()>,
     ) -> Result<bool, LedgerError> {
         let reader = LedgerReader::open(&self.shared.state_dir)?;
         let Some(run) = reader.run(key)? else { return Ok(false) };
-        reader.recipients(run.record.id, fates, |row| each(row.recipient))?;
+        reader.recipients_in(run.record.id, states, each)?;
         Ok(true)
     }
 

@@ -12,7 +12,7 @@ use super::{
     error::{Fault, LedgerError},
     runs, schema,
 };
-use crate::resources::fate::Fate;
+use crate::resources::{campaign::OutcomeState, fate::Fate};
 
 /// The number of rows read at a time: a slow reader must not hold up checkpoints of the writer's log.
 const ROWS_AT_A_TIME: i64 = 4096;
@@ -94,6 +94,47 @@ impl LedgerReader {
             after = last;
         }
         Ok(())
+    }
+
+    /// Passes the address of each recipient with one of `states` to `each`, until it breaks: first those with such an outcome, in the order
+    /// of their claims, and then the others of whom such an event came, each once.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn recipients_in(
+        &self,
+        run: RunId,
+        states: &[OutcomeState],
+        mut each: impl FnMut(String) -> ControlFlow<()>,
+    ) -> Result<(), LedgerError> {
+        let fates: Vec<Fate> = states.iter().filter_map(|state| state.fate()).collect();
+        let mut flow = ControlFlow::Continue(());
+        if !fates.is_empty() {
+            self.recipients(run, &fates, |row| {
+                flow = each(row.recipient);
+                flow
+            })?;
+        }
+        let kinds = states.iter().filter_map(|state| state.event()).fold(0_i64, |bits, kind| bits | 1 << kind.number());
+        if flow.is_break() || kinds == 0 {
+            return Ok(());
+        }
+        let fates = fates.iter().fold(0_i64, |bits, fate| bits | 1 << fate.number());
+        self.read(|connection| {
+            // An event that names no message has its person's address, which may be that of one with a message.
+            let mut statement = connection.prepare_cached(
+                "SELECT DISTINCT coalesce(m.recipient, e.person) FROM events e
+                 LEFT JOIN messages m ON m.run_id = e.run_id AND m.partition = e.partition AND m.seq = e.seq AND e.seq > 0
+                 WHERE e.run_id = ?1 AND (?2 >> e.kind) & 1 AND NOT coalesce((?3 >> m.state) & 1, 0) AND (m.seq IS NOT NULL OR e.person <> '')",
+            )?;
+            let mut rows = statement.query(params![run.0, kinds, fates])?;
+            while let Some(row) = rows.next()? {
+                if each(row.get(0)?).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
     }
 
     /// The rows of the audience that could not be used, by line; the first 1,000 are kept.

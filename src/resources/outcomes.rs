@@ -1,14 +1,15 @@
-//! Recipients of another run as an audience, by their outcome.
+//! Recipients of another run as an audience, by their outcome and by what came back.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{fate::Fate, pattern};
+use crate::feedback::EventKind;
 
 /// The run of a campaign that names none.
 pub const FIRST_RUN: &str = "first";
 
-/// Recipients of another run of the same namespace, by their outcome. The run must be completed, or no longer be the run that its campaign names.
+/// Recipients of another run of the same namespace, by their outcome, or by what came back after it. The run must be completed, or no longer be the run that its campaign names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OutcomesAudience {
@@ -20,7 +21,7 @@ pub struct OutcomesAudience {
     #[schemars(length(min = 1, max = 63), regex(pattern = pattern::RUN))]
     pub run: Option<String>,
     /// The outcomes.
-    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(min = 1, max = 10), extend("x-kubernetes-list-type" = "set"))]
     pub states: Vec<OutcomeState>,
 }
 
@@ -51,13 +52,17 @@ pub enum OutcomeState {
     Withdrawn,
     /// On the suppression list; only those who were removed from it since are mailed.
     Suppressed,
+    /// Accepted by a server, and came back since the address takes no mail. They are on the suppression list: in an audience, only those who were removed from it since are mailed.
+    Bounced,
+    /// Reported the message as spam. They are on the suppression list: in an audience, only those who were removed from it since are mailed.
+    Complained,
 }
 
 impl OutcomeState {
-    /// As the ledger has it.
+    /// The outcome in the ledger, where it is one.
     #[must_use]
-    pub const fn fate(self) -> Fate {
-        match self {
+    pub const fn fate(self) -> Option<Fate> {
+        Some(match self {
             Self::Accepted => Fate::Accepted,
             Self::Rejected => Fate::Rejected,
             Self::Expired => Fate::Expired,
@@ -66,6 +71,17 @@ impl OutcomeState {
             Self::Held => Fate::Held,
             Self::Withdrawn => Fate::Withdrawn,
             Self::Suppressed => Fate::Suppressed,
+            Self::Bounced | Self::Complained => return None,
+        })
+    }
+
+    /// What came back, where it is that.
+    #[must_use]
+    pub const fn event(self) -> Option<EventKind> {
+        match self {
+            Self::Bounced => Some(EventKind::HardBounce),
+            Self::Complained => Some(EventKind::Complaint),
+            _ => None,
         }
     }
 }

@@ -210,7 +210,7 @@ FULL = [
                 "csv": {"path": "people.csv"},
                 "maxBadRows": "5%",
                 "whenRowIsBad": "Skip",
-                "outcomes": {"campaign": "spring", "run": "first", "states": ["Rejected", "Held"]},
+                "outcomes": {"campaign": "spring", "run": "first", "states": ["Rejected", "Held", "Bounced", "Complained"]},
                 "exclude": [
                     {"csv": {"path": "gone.csv"}, "maxBadRows": "5%"},
                     {"csv": {"path": "a.csv", "columns": {"email": "E-mail"}, "delimiter": ";", "charset": "windows-1252"}},

@@ -132,10 +132,10 @@ pub fn excluded(
     }
     let set = ledger.address_set().map_err(|error| of_ledger(&error))?;
     let of_run = |outcomes: &OutcomesOf, add: &mut dyn FnMut(&str) -> Result<(), Blocker>| {
-        let OutcomesOf { campaign: name, run, fates } = outcomes;
+        let OutcomesOf { campaign: name, run, states } = outcomes;
         let key = RunKey::new(&*campaign.namespace, name.as_str(), run.as_str());
         let mut added = Ok(());
-        let found = ledger.each_recipient_of(&key, fates, |address| {
+        let found = ledger.each_recipient_of(&key, states, |address| {
             added = add(&address);
             if added.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
@@ -177,9 +177,9 @@ pub fn count_added(
 /// The people with one of the outcomes, in the order in which they were claimed.
 fn people(campaign: &Key, outcomes: &OutcomesOf, ledger: &Ledger) -> Result<Vec<String>, Blocker> {
     let unreadable = |message: String| Blocker::lasting(Reason::AudienceUnreadable, message);
-    let OutcomesOf { campaign: name, run, fates } = outcomes;
+    let OutcomesOf { campaign: name, run, states } = outcomes;
     let key = RunKey::new(&*campaign.namespace, name.as_str(), run.as_str());
-    match ledger.recipients_of(&key, fates, PEOPLE_MAX) {
+    match ledger.recipients_of(&key, states, PEOPLE_MAX) {
         Err(error) => Err(of_ledger(&error)),
         Ok(None) => Err({
             let blocker = no_such_run(name, run);

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     feedback::{Complaints, EventKind, FeedbackCounts, MessageIdentity, MessageReference, Person, SuppressionReason},
     meta::Key,
+    resources::campaign::OutcomeState,
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -99,6 +100,39 @@ async fn events_are_counted_once_beside_the_fate_of_their_message() {
         ["ben@x.org HardBounce ", "cy@x.org Complaint ", "di@x.org Unsubscribed "]
     );
     assert_eq!(folder.ask("SELECT delivered, soft_bounced, bounced, complained, unsubscribed, accepted FROM campaigns"), ["1 1 1 1 1 4"]);
+}
+
+#[tokio::test]
+async fn those_of_whom_something_came_back_are_an_audience() {
+    let folder = Folder::new();
+    let ledger = folder.open();
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
+    let seqs = accept_all(&ledger, run, &["ann@x.org", "ben@x.org", "cy@x.org", "di@x.org"]).await;
+    let events = [
+        (EventKind::HardBounce, 1),
+        (EventKind::Complaint, 1),
+        (EventKind::Complaint, 2),
+        (EventKind::SoftBounce, 0),
+        (EventKind::Unsubscribed, 3),
+    ];
+    let events = events.map(|(kind, index): (_, usize)| event(kind, reference(&ledger, run, seqs[index])));
+    ledger.record_events(events.into(), 1).await.expect("recorded");
+    let of = |states: &[OutcomeState], max| ledger.recipients_of(&key(), states, max).expect("read").expect("a run");
+    use OutcomeState::{Accepted, Bounced, Complained, Rejected};
+    let cases: &[(&[OutcomeState], &[&str])] = &[
+        (&[Bounced], &["ben@x.org"]),
+        (&[Complained], &["ben@x.org", "cy@x.org"]),
+        (&[Bounced, Complained], &["ben@x.org", "cy@x.org"]),
+        (&[Rejected], &[]),
+        (&[Rejected, Bounced], &["ben@x.org"]),
+        (&[Accepted, Complained], &["ann@x.org", "ben@x.org", "cy@x.org", "di@x.org"]),
+    ];
+    for (states, wanted) in cases {
+        assert_eq!(of(states, 10), *wanted, "{states:?}");
+    }
+    assert_eq!(of(&[Complained], 0).len(), 1, "reading ends beyond the bound");
+    assert_eq!(of(&[Accepted, Bounced], 1).len(), 2);
+    assert_eq!(ledger.recipients_of(&RunKey::new("shop", "none", "first"), &[Bounced], 1), Ok(None));
 }
 
 #[tokio::test]
