@@ -13,6 +13,7 @@ mod http;
 mod json_lines;
 mod login;
 mod source;
+pub mod sql;
 
 #[cfg(test)]
 mod tests;
@@ -147,6 +148,8 @@ pub enum Version {
     File(FileVersion),
     /// The credential of a URL.
     Credential(Credential),
+    /// What a database is reached with.
+    Database(sql::Key),
 }
 
 /// An audience, resolved and allowed by the caller.
@@ -156,6 +159,8 @@ pub enum Input {
     Csv(Location, Layout),
     /// One JSON object per line.
     JsonLines(Location),
+    /// A query of a database.
+    Sql(Box<sql::Query>),
     /// None of its own: the people of another run, whom the ledger has.
     Recorded,
     /// Rows within the campaign itself.
@@ -177,14 +182,19 @@ impl Input {
     /// Whether it is on this machine.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        !matches!(self, Self::Csv(Location::Url(..), _) | Self::JsonLines(Location::Url(..)))
+        let is_url = matches!(self, Self::Csv(Location::Url(..), _) | Self::JsonLines(Location::Url(..)));
+        !is_url && !matches!(self.database(), Some(sql::Database::Server(..)))
     }
 
     const fn location(&self) -> Option<&Location> {
         match self {
             Self::Csv(location, _) | Self::JsonLines(location) => Some(location),
-            Self::Recorded | Self::Inline(_) => None,
+            Self::Sql(_) | Self::Recorded | Self::Inline(_) => None,
         }
+    }
+
+    const fn database(&self) -> Option<&sql::Database> {
+        if let Self::Sql(query) = self { Some(&query.database) } else { None }
     }
 
     /// The file that it is read from, where it is one.
@@ -197,6 +207,7 @@ impl Input {
     #[must_use]
     pub fn has_version(&self) -> bool {
         match self.location() {
+            None => self.database().is_some(),
             Some(Location::File(_)) => true,
             Some(Location::Url(remote)) => remote.login.is_some(),
             _ => false,
@@ -206,6 +217,11 @@ impl Input {
     /// What it would be read with or from now; none where that is missing, or has no version.
     #[must_use]
     pub fn version(&self) -> Option<Version> {
+        match self.database() {
+            Some(sql::Database::Server(access, _)) => return access.key().ok().map(Version::Database),
+            Some(sql::Database::Sqlite(file)) => return FileVersion::of(file).map(Version::File),
+            None => {}
+        }
         match self.location()? {
             Location::File(file) => FileVersion::of(file).map(Version::File),
             Location::Url(remote) => remote.login.as_ref()?.credential().ok().map(Version::Credential),
@@ -263,7 +279,7 @@ pub(crate) fn endless(place: impl fmt::Display, what: &str) -> Blocker {
 pub fn count_rows(input: &Input, left_out: Option<impl Fn(&str) -> bool>, runtime: &tokio::runtime::Handle) -> Option<u64> {
     match input {
         Input::Inline(rows) if left_out.is_none() => return Some(rows.len() as u64),
-        Input::Recorded | Input::Csv(Location::Url(..), _) | Input::JsonLines(Location::Url(..)) => return None,
+        Input::Sql(_) | Input::Recorded | Input::Csv(Location::Url(..), _) | Input::JsonLines(Location::Url(..)) => return None,
         _ => {}
     }
     let mut reader = Reader::open(input, runtime).ok()?;
@@ -289,6 +305,8 @@ pub fn count_rows(input: &Input, left_out: Option<impl Fn(&str) -> bool>, runtim
 enum Rows {
     Csv(Box<csv::Table>),
     JsonLines(json_lines::Lines),
+    /// Lines of which each has these fields.
+    Sql(json_lines::Lines, Vec<String>),
     Inline(std::iter::Enumerate<std::vec::IntoIter<BTreeMap<String, serde_json::Value>>>),
 }
 
@@ -313,6 +331,10 @@ impl Reader {
         let rows = match input {
             Input::Csv(location, layout) => Rows::Csv(Box::new(table(location, layout).map_err(clean)?)),
             Input::JsonLines(location) => Rows::JsonLines(json_lines::Lines::new(source(location, None).map_err(clean)?)),
+            Input::Sql(query) => {
+                let opened = sql::open(query, runtime, &progress, &scrubber).map_err(clean)?;
+                Rows::Sql(json_lines::Lines::new(source::Source::of(opened.rows, opened.place, &progress)), opened.fields)
+            }
             Input::Recorded => Rows::Inline(Vec::new().into_iter().enumerate()),
             Input::Inline(rows) => {
                 progress.total.store(rows.len() as u64, Ordering::Relaxed);
@@ -328,7 +350,7 @@ impl Reader {
         match &self.rows {
             Rows::Csv(table) => table.version(),
             Rows::JsonLines(lines) => lines.version(),
-            Rows::Inline(_) => None,
+            Rows::Sql(..) | Rows::Inline(_) => None,
         }
     }
 
@@ -337,6 +359,7 @@ impl Reader {
     pub fn columns(&self) -> Option<Vec<&str>> {
         match &self.rows {
             Rows::Csv(table) => Some(table.columns().collect()),
+            Rows::Sql(_, fields) => Some(fields.iter().map(String::as_str).collect()),
             Rows::JsonLines(_) | Rows::Inline(_) => None,
         }
     }
@@ -366,7 +389,7 @@ impl Reader {
     const fn source(&mut self) -> Option<&mut source::Source> {
         match &mut self.rows {
             Rows::Csv(table) => Some(table.source()),
-            Rows::JsonLines(lines) => Some(lines.source()),
+            Rows::JsonLines(lines) | Rows::Sql(lines, _) => Some(lines.source()),
             Rows::Inline(_) => None,
         }
     }
@@ -375,7 +398,7 @@ impl Reader {
     fn skip_row(&mut self) -> Result<bool, Blocker> {
         match &mut self.rows {
             Rows::Csv(table) => table.skip_row(),
-            Rows::JsonLines(lines) => lines.skip_row(),
+            Rows::JsonLines(lines) | Rows::Sql(lines, _) => lines.skip_row(),
             Rows::Inline(rows) => Ok(rows.next().is_some()),
         }
     }
@@ -383,7 +406,7 @@ impl Reader {
     fn next_row(&mut self) -> Result<Option<Row>, Blocker> {
         match &mut self.rows {
             Rows::Csv(table) => table.next_row(),
-            Rows::JsonLines(lines) => lines.next_row(),
+            Rows::JsonLines(lines) | Rows::Sql(lines, _) => lines.next_row(),
             Rows::Inline(rows) => {
                 let Some((index, row)) = rows.next() else { return Ok(None) };
                 self.progress.done.fetch_add(1, Ordering::Relaxed);
@@ -429,6 +452,7 @@ impl fmt::Debug for Input {
             Self::Csv(location, layout) if *layout == Layout::default() => f.debug_tuple("Csv").field(location).finish(),
             Self::Csv(location, layout) => f.debug_tuple("Csv").field(location).field(layout).finish(),
             Self::JsonLines(location) => f.debug_tuple("JsonLines").field(location).finish(),
+            Self::Sql(query) => f.debug_tuple("Sql").field(query).finish(),
             Self::Recorded => f.write_str("Recorded"),
             Self::Inline(rows) => f.debug_tuple("Inline").field(rows).finish(),
         }

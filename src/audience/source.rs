@@ -74,6 +74,13 @@ impl Source {
         Ok(source)
     }
 
+    /// What another reader brings: rows of a query, which are already in UTF-8.
+    pub(super) fn of(rows: impl Read + Send + 'static, place: String, progress: &Arc<Progress>) -> Self {
+        let counted = Counted { reader: Box::new(rows), progress: Arc::clone(progress) };
+        let reader = Box::new(BufReader::with_capacity(BLOCK, counted));
+        Self { reader, place, transient: true, version: None, of_row: 0 }
+    }
+
     /// Where it comes from, in words, without credentials.
     pub(super) fn place(&self) -> &str {
         &self.place
@@ -201,6 +208,18 @@ impl Read for OneVersion {
     }
 }
 
+/// Why what another reader brings ends too early.
+#[derive(Debug)]
+pub(super) struct Failed(pub Blocker);
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Failed {}
+
 /// The file was edited while it was read.
 #[derive(Debug)]
 struct Changed;
@@ -222,6 +241,9 @@ pub(crate) fn changed(place: impl std::fmt::Display) -> Blocker {
 fn unreadable(place: &str, transient: bool, error: &io::Error) -> Blocker {
     if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Changed>) {
         return changed(place);
+    }
+    if let Some(Failed(blocker)) = error.get_ref().and_then(|error| error.downcast_ref()) {
+        return blocker.clone();
     }
     let message = match error.kind() {
         io::ErrorKind::UnexpectedEof => format!("{place}: it ends too early; it was cut off in transit, or is still being written"),

@@ -9,6 +9,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -26,7 +27,7 @@ use share::{NAMESPACE_MAX, Shares};
 use crate::{
     decide::InLedger,
     dispatch::Content,
-    engine::facts::LedgerFacts,
+    engine::{EngineOptions, facts::LedgerFacts},
     message::Template,
     people::People,
     resources::{Blocker, Campaign, Key, Kind as _, Reason},
@@ -191,7 +192,8 @@ impl Contents {
     }
 
     /// Ensures that the current contents of all campaigns of a snapshot are prepared.
-    pub fn want_all(&mut self, snapshot: &Snapshot, facts: &LedgerFacts, egress: crate::egress::Egress, has_links: bool) {
+    pub fn want_all(&mut self, snapshot: &Snapshot, facts: &LedgerFacts, options: &EngineOptions) {
+        let (egress, has_links, scratch): (_, _, Arc<Path>) = (options.egress, options.links.is_some(), options.state_dir.as_path().into());
         let gone: Vec<Key> = self.slots.keys().filter(|key| !snapshot.campaigns.contains_key(*key)).cloned().collect();
         gone.iter().for_each(|key| self.forget(key));
         self.blocked.clear();
@@ -199,8 +201,8 @@ impl Contents {
         self.secrets.set(snapshot.secrets.clone());
         for (key, sourced) in &snapshot.campaigns {
             let (key_of, origin, config_maps) = (key.clone(), sourced.origin.clone(), snapshot.config_maps.clone());
-            let secrets = self.secrets.clone();
-            self.look_for(ContentResolver { key: key_of, origin, config_maps, egress, secrets, has_links }, sourced, facts);
+            let (secrets, scratch) = (self.secrets.clone(), scratch.clone());
+            self.look_for(ContentResolver { key: key_of, origin, config_maps, egress, secrets, scratch, has_links }, sourced, facts);
         }
     }
 

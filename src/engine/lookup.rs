@@ -38,7 +38,7 @@ pub async fn world_of(snapshot: &Snapshot, facts: impl Facts, options: &EngineOp
     let servers = ServerHandles::new().make(snapshot, options);
     let facts = FactFinder::new(facts).of(snapshot, now_ms).await;
     let mut contents = Contents::new();
-    contents.want_all(snapshot, &facts, options.egress, options.links.is_some());
+    contents.want_all(snapshot, &facts, options);
     contents.wait_for_all().await;
     let [resume, resume_servers, promote] =
         [Asked::Resume, Asked::ResumeServer, Asked::Promote].map(|asked| requests::read(&options.state_dir, asked));
@@ -122,7 +122,7 @@ impl Lookup {
         let identities =
             if self.options.dry_run { BTreeMap::new() } else { self.subjects.of(snapshot, &self.options, self.servers.ring()) };
         let facts = self.facts.of(snapshot, now_ms).await;
-        self.contents.want_all(snapshot, &facts, self.options.egress, self.options.links.is_some());
+        self.contents.want_all(snapshot, &facts, &self.options);
         self.waited = self.contents.wait().await;
         for (key, pending) in &self.resume {
             if facts.runs.get(key).is_some_and(|run| run.resume_handled.has(&pending.value)) {

@@ -5,7 +5,15 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{CountOrPercent, KeyRef, outcomes::OutcomesAudience, pattern, rule::Rule, table::{PLACE_RULES, Place, TableSource}, url_auth::UrlAuth};
+use super::{
+    CountOrPercent, KeyRef,
+    outcomes::OutcomesAudience,
+    pattern,
+    rule::Rule,
+    sql::SqlAudience,
+    table::{PLACE_RULES, Place, TableSource},
+    url_auth::UrlAuth,
+};
 
 /// The recipients: exactly one of the keys. The address is in the column or field `email`; all others are template fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,7 +33,7 @@ pub struct Audience {
     /// One JSON object per line; `.gz` and `.zst` are decompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_lines: Option<AudienceSource>,
-    /// A query. It has no effect in this version.
+    /// A query of a database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sql: Option<SqlAudience>,
     /// The recipients, inline. For testing only: personal addresses do not belong in git.
@@ -65,11 +73,16 @@ impl Audience {
     pub fn sources(&self) -> impl Iterator<Item = (String, SourceFormat, Place<'_>)> {
         let own = ("spec.audience".to_owned(), &self.csv, &self.json_lines);
         let lists = self.exclude.iter().enumerate().map(|(index, list)| (Exclusion::field(index), &list.csv, &list.json_lines));
-        std::iter::once(own).chain(lists).flat_map(|(field, csv, json_lines)| {
-            let csv = csv.as_ref().map(TableSource::place);
-            let sources = [(SourceFormat::Csv, csv), (SourceFormat::JsonLines, json_lines.as_ref().map(AudienceSource::place))];
-            sources.into_iter().filter_map(move |(format, source)| Some((format!("{field}.{}", format.key()), format, source?)))
-        })
+        let database = self.sql.as_ref().and_then(SqlAudience::place);
+        let database = database.map(|place| ("spec.audience.sql".to_owned(), SourceFormat::Sqlite, place));
+        std::iter::once(own)
+            .chain(lists)
+            .flat_map(|(field, csv, json_lines)| {
+                let csv = csv.as_ref().map(TableSource::place);
+                let sources = [(SourceFormat::Csv, csv), (SourceFormat::JsonLines, json_lines.as_ref().map(AudienceSource::place))];
+                sources.into_iter().filter_map(move |(format, source)| Some((format!("{field}.{}", format.key()), format, source?)))
+            })
+            .chain(database)
     }
 }
 
@@ -80,6 +93,8 @@ pub enum SourceFormat {
     Csv,
     /// One JSON object per line.
     JsonLines,
+    /// A database.
+    Sqlite,
 }
 
 impl SourceFormat {
@@ -89,6 +104,7 @@ impl SourceFormat {
         match self {
             Self::Csv => "csv",
             Self::JsonLines => "jsonLines",
+            Self::Sqlite => "sql",
         }
     }
 }
@@ -188,15 +204,4 @@ impl AudienceSource {
         let Self { path, url, auth, config_map_ref } = self;
         Place { path: path.as_deref(), url: url.as_deref(), auth: auth.as_ref(), config_map_ref: config_map_ref.as_ref() }
     }
-}
-
-/// A query for recipients.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SqlAudience {
-    /// The database's URL, in a Secret.
-    pub url_ref: KeyRef,
-    /// The query; a column `email` is needed.
-    #[schemars(length(min = 1, max = 65_536))]
-    pub query: String,
 }

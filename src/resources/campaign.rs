@@ -16,10 +16,11 @@ use super::{
     unsubscribe::Unsubscribe,
 };
 pub use super::{
-    audience::{Audience, AudienceSource, Exclusion, SourceFormat, SqlAudience, WhenRowIsBad},
+    audience::{Audience, AudienceSource, Exclusion, SourceFormat, WhenRowIsBad},
     content::{BodySource, Content, WhenRenderFails},
     fate::RecipientCounts,
     outcomes::{FIRST_RUN, OutcomeState, OutcomesAudience},
+    sql::SqlAudience,
     table::{Place, TableSource},
 };
 use crate::feedback::FeedbackCounts;
@@ -164,7 +165,8 @@ impl CampaignSpec {
     #[must_use]
     pub fn secrets(&self) -> Vec<NeededSecret> {
         let auths = self.audience.sources().filter_map(|(field, _, source)| Some((field, source.auth?)));
-        auths.flat_map(|(field, auth)| auth.secrets(&format!("{field}.auth"))).collect()
+        let databases = self.audience.sql.iter().flat_map(|sql| sql.secrets("spec.audience.sql"));
+        auths.flat_map(|(field, auth)| auth.secrets(&format!("{field}.auth"))).chain(databases).collect()
     }
 
     /// The keys of ConfigMaps that it names.

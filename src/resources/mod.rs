@@ -18,6 +18,7 @@ pub(crate) mod schema;
 pub(crate) mod senders;
 pub(crate) mod sending_server;
 pub(crate) mod server_table;
+pub(crate) mod sql;
 pub(crate) mod stop_when;
 pub(crate) mod table;
 pub(crate) mod unsubscribe;

@@ -268,7 +268,28 @@ FULL = [
             "from": {"address": "a@example.com"},
             "subject": "s",
             "content": {"mjml": "<mjml></mjml>"},
-            "audience": {"sql": {"urlRef": {"name": "database", "key": "url"}, "query": "select email from people"}},
+            "audience": {
+                "sql": {
+                    "urlRef": {"name": "database", "key": "url"},
+                    "caRef": {"name": "database", "key": "ca.crt"},
+                    "query": "select mail from people where lang = $1",
+                    "parameters": ["de", ""],
+                    "columns": {"email": "mail"},
+                    "timeout": "1h",
+                }
+            },
+        },
+    },
+    {
+        "apiVersion": API_VERSION,
+        "kind": "Campaign",
+        "metadata": {"name": "x"},
+        "spec": {
+            "planRef": {"name": "pro"},
+            "from": {"address": "a@example.com"},
+            "subject": "s",
+            "content": {"mjml": "<mjml></mjml>"},
+            "audience": {"sql": {"path": "people.sqlite", "query": "select email from people"}},
         },
     },
 ]

@@ -49,6 +49,7 @@ impl Recipients {
         let kind = match input {
             Input::Csv(..) => "csv",
             Input::JsonLines(_) => "jsonLines",
+            Input::Sql(_) => "sql",
             Input::Inline(_) => "inline",
             Input::Recorded => "outcomes",
         };

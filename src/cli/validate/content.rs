@@ -110,6 +110,7 @@ pub(in crate::cli) fn resolver(key: &Key, sourced: &Sourced<Campaign>, snapshot:
         config_maps: snapshot.config_maps.clone(),
         egress,
         secrets: NewestSecrets::from(snapshot.secrets.clone()),
+        scratch: std::env::temp_dir().into(),
         has_links: true,
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use siphasher::sip::SipHasher13;
 
 use crate::{
-    audience::{Address, Credential, FileVersion, Input, Layout, Location, Login, NamedFile, Remote},
+    audience::{Address, Credential, FileVersion, Input, Layout, Location, Login, NamedFile, Remote, sql},
     bulk::shows_unsubscribing,
     egress::Egress,
     message::{Content, Fault, Template},
@@ -18,7 +18,7 @@ use crate::{
     providers::secret_line,
     resources::{
         Blocker, Campaign, CampaignSpec, Key, KeyRef, Reason,
-        campaign::{self, BodySource, Place, SourceFormat, TableSource},
+        campaign::{self, BodySource, Place, SourceFormat, SqlAudience, TableSource},
         unsubscribe::Unsubscribe,
         url_auth::{PASSWORD, USERNAME, UrlAuth},
     },
@@ -118,6 +118,8 @@ pub(crate) struct ContentResolver {
     pub egress: Egress,
     /// The Secrets that bodies, audiences and links refer to.
     pub secrets: NewestSecrets,
+    /// Where rows of queries are kept while they are read.
+    pub scratch: Arc<Path>,
     /// Whether this process knows its public URL, so that links for unsubscribing can be made.
     pub has_links: bool,
 }
@@ -190,6 +192,9 @@ impl ContentResolver {
             } else if let Some(auth) = place.auth {
                 self.login(&field, auth).credential()?;
             }
+        }
+        if let Some(access) = spec.audience.sql.as_ref().and_then(|sql| self.access(sql)) {
+            access.key()?;
         }
         Ok(Stamp { object: object.clone(), generation, file: self.origin.file().map(|place| place.file.clone()), sources })
     }
@@ -334,10 +339,46 @@ impl ContentResolver {
         if let Some(json_lines) = &audience.json_lines {
             return Ok(Input::JsonLines(self.location("spec.audience.jsonLines", json_lines.place(), Purpose::JsonLines)?));
         }
+        if let Some(sql) = &audience.sql {
+            return Ok(Input::Sql(Box::new(self.query(sql)?)));
+        }
         if audience.outcomes.is_some() {
             return Ok(Input::Recorded);
         }
-        Err(Blocker::lasting(Reason::AudienceUnreadable, "spec.audience.sql has no effect in this version. Use csv, jsonLines or inline."))
+        Err(Blocker::lasting(Reason::InvalidSpec, "spec.audience: give csv, jsonLines, sql, inline or outcomes."))
+    }
+
+    fn query(&self, sql: &SqlAudience) -> Result<sql::Query, Blocker> {
+        const FIELD: &str = "spec.audience.sql";
+        let database = match (self.access(sql), &sql.path) {
+            (Some(access), _) => sql::Database::Server(access, self.egress),
+            (None, Some(path)) => sql::Database::Sqlite(self.named_file(FIELD, path, Purpose::Sqlite)?),
+            (None, None) => return Err(Blocker::lasting(Reason::InvalidSpec, format!("{FIELD}: give a urlRef or a path."))),
+        };
+        Ok(sql::Query {
+            database,
+            text: sql.query.clone(),
+            parameters: sql.parameters.clone(),
+            columns: sql.columns.clone(),
+            timeout: sql.timeout(),
+            folder: self.scratch.to_path_buf(),
+        })
+    }
+
+    /// What a database server is reached with, from the Secrets as they are at each reading.
+    fn access(&self, sql: &SqlAudience) -> Option<sql::Access> {
+        let (url, authorities) = (sql.url_ref.clone()?, sql.ca_ref.clone());
+        let (secrets, namespace) = (self.secrets.clone(), self.key.namespace.clone());
+        Some(sql::Access::new(move || {
+            let secrets = secrets.get();
+            let value = |field: &str, reference: &KeyRef| {
+                secrets
+                    .get(&namespace, &reference.name, &reference.key)
+                    .map_err(|missing| Blocker::lasting(missing.reason(), format!("spec.audience.sql.{field}: {missing}.")))
+            };
+            let authorities = authorities.as_ref().map(|reference| value("caRef", reference)).transpose()?;
+            Ok(sql::Key { url: value("urlRef", &url)?, authorities })
+        }))
     }
 
     fn table(&self, field: &str, csv: &TableSource) -> Result<Input, Blocker> {
@@ -368,6 +409,7 @@ const fn purpose_of(format: SourceFormat) -> Purpose {
     match format {
         SourceFormat::Csv => Purpose::Csv,
         SourceFormat::JsonLines => Purpose::JsonLines,
+        SourceFormat::Sqlite => Purpose::Sqlite,
     }
 }
 

@@ -18,6 +18,7 @@ fn campaign(key: &str, content: &str, folder: &std::path::Path) -> (ContentResol
         config_maps: crate::source::ConfigMapStore::default(),
         egress: Egress::Everywhere,
         secrets: NewestSecrets::default(),
+        scratch: folder.into(),
         has_links: false,
     };
     (resolver, Arc::new(serde_saphyr::from_str(&yaml).expect("a campaign")))

@@ -60,6 +60,8 @@ pub enum Purpose {
     Csv,
     /// Recipients as JSON Lines.
     JsonLines,
+    /// A database of recipients.
+    Sqlite,
 }
 
 /// The file that a document names: relative to the document's own file, with all symlinks resolved inside the root folder.

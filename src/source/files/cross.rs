@@ -169,6 +169,7 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
         let purpose = match format {
             SourceFormat::Csv => Purpose::Csv,
             SourceFormat::JsonLines => Purpose::JsonLines,
+            SourceFormat::Sqlite => Purpose::Sqlite,
         };
         add_source(&field, purpose, path, config_map_ref, add);
     }
