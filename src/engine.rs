@@ -349,12 +349,19 @@ impl Engine {
             return false;
         }
         let seen = |observation: &ServerObservation| {
-            (observation.last_probe.clone(), observation.probes_good, observation.send_failure.is_some(), observation.quotas.clone())
+            (
+                observation.last_probe.clone(),
+                observation.probes_good,
+                observation.send_failure.is_some(),
+                observation.quotas.clone(),
+                observation.size_max,
+            )
         };
         let before = seen(observation);
         if done.result == ProbeResult::Succeeded {
             let report = self.observed.report.servers.get(&done.key);
-            observation.note_quotas(&done.quotas, |per| report.map_or(0, |server| server.used_in(per)));
+            observation.size_max = done.probed.size_max.or(observation.size_max);
+            observation.note_quotas(&done.probed.quotas, |per| report.map_or(0, |server| server.used_in(per)));
         }
         observation.note_probe(done.result, done.began_ms, self.clock.now_ms(), &input.object.spec.probe());
         before != seen(observation)

@@ -140,10 +140,14 @@ pub struct Work {
     pub topic: Option<Arc<str>>,
     /// Whether a body shows how to unsubscribe.
     pub shows_unsubscribing: bool,
+    /// What attachments add to each message, bytes.
+    pub attached_bytes: u64,
+    /// Whether the HTML shows files that go with it.
+    pub has_inline: bool,
 }
 
 impl Work {
-    /// What a spec says of it, with the address as it goes into the envelope; no body shows how to unsubscribe.
+    /// What a spec says of it, with the address as it goes into the envelope; no body shows how to unsubscribe, and nothing is attached.
     #[must_use]
     pub fn of(spec: &CampaignSpec, work_hash: u64, from_address: Arc<str>) -> Self {
         Self {
@@ -160,6 +164,8 @@ impl Work {
             reopen: spec.reopen(),
             topic: spec.unsubscribe.as_ref().and_then(Unsubscribe::topic).map(Into::into),
             shows_unsubscribing: false,
+            attached_bytes: 0,
+            has_inline: false,
         }
     }
 }

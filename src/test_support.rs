@@ -29,6 +29,8 @@ pub fn work(work_hash: u64) -> Work {
         reopen: 0,
         topic: None,
         shows_unsubscribing: false,
+        attached_bytes: 0,
+        has_inline: false,
     }
 }
 
@@ -95,6 +97,7 @@ pub fn template() -> Arc<Template> {
         headers: Vec::new(),
         unsubscribe_url: None,
         one_click: false,
+        attachments: Vec::new(),
     };
     Arc::new(Template::compile(&content).unwrap_or_else(|_| unreachable!("a good template")))
 }

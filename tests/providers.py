@@ -65,7 +65,14 @@ def by_prism(place: Place, kind: str, rows: list) -> str:
         # With the labels of a campaign.
         fleet = fleets.Fleet(home / "campaign", place.program)
         server = fleets.resource("SendingServer", "judged", {"provider": vendor.spec()})
-        campaign = fleets.campaign("spring", "pro", {"inline": [{"email": one, "name": "Bob"} for one in PEOPLE]})
+        # And with what goes with its messages: a file, an invitation, and an image where the vendor takes any.
+        (fleet.config / "report.pdf").write_bytes(bytes(range(256)) * 40)
+        (fleet.config / "invite.ics").write_text("BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nEND:VCALENDAR\r\n")
+        files = [{"path": "report.pdf", "filename": "Größe {{ name }}.pdf"}, {"path": "invite.ics"}]
+        if kind not in ("brevo", "elasticEmail"):
+            files.append({"path": "report.pdf", "inline": "logo", "contentType": "image/png"})
+        content = {"html": '<p>Hello {{ name }} <img src="cid:logo"></p>', "attachments": files}
+        campaign = fleets.campaign("spring", "pro", {"inline": [{"email": one, "name": "Bob"} for one in PEOPLE]}, content=content)
         fleet.write("all.yaml", vendor.secret(), server, fleets.plan("pro", "judged"), campaign)
         code, text = fleet.run_once()
         require(code == 0, f"exit {code}: {text[-1000:]}")

@@ -6,7 +6,7 @@
 use std::{
     io::{self, Read},
     sync::atomic::Ordering,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::header::LOCATION;
@@ -29,6 +29,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Before a URL that was refused is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// For all of a file that is fetched as a whole.
+const FETCH_MAX: Duration = Duration::from_secs(120);
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 5;
 
@@ -41,7 +43,7 @@ pub(super) struct Body {
 
 /// Requests a URL. Returns the URL as it may be shown, and the body of a successful answer. `scrubber` learns what must not be quoted.
 pub(super) fn open(remote: &Remote, runtime: &Handle, progress: &Progress, scrubber: &Scrubber) -> Result<(String, Body), Blocker> {
-    let url = Url::parse(&remote.url).map_err(|error| unreadable(format!("the audience's URL is not a URL: {error}")))?;
+    let url = Url::parse(&remote.url).map_err(|error| unreadable(format!("the URL is not a URL: {error}")))?;
     let (place, egress) = (shown(&url), remote.egress);
     let fail = |reason: Reason, transient: bool, what: String| Blocker {
         needs_person: !transient,
@@ -99,6 +101,33 @@ pub(super) fn open(remote: &Remote, runtime: &Handle, progress: &Progress, scrub
     progress.total.store(response.content_length().unwrap_or(0), Ordering::Relaxed);
     let body = Body { response, chunk: bytes::Bytes::new(), runtime: runtime.clone() };
     Ok((place, body))
+}
+
+/// The bytes of a URL that is not an audience, within [`FETCH_MAX`]; none when there are more than `max`. It blocks.
+///
+/// # Errors
+/// When it cannot be fetched now.
+pub(crate) fn fetch(remote: &Remote, runtime: &Handle, max: u64) -> Result<Option<Vec<u8>>, Blocker> {
+    let scrubber = Scrubber::default();
+    let (begun_at, progress) = (Instant::now(), Progress::default());
+    let (place, mut body) = open(remote, runtime, &progress, &scrubber)?;
+    if progress.total.load(Ordering::Relaxed) > max {
+        return Ok(None);
+    }
+    let failed = |what: &str| Blocker::passing(Reason::AudienceUnreadable, scrubber.scrub(&format!("{place}: {what}")));
+    let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
+    loop {
+        match body.read(&mut buffer).map_err(|error| failed(&error.to_string()))? {
+            0 => return Ok(Some(bytes)),
+            length => bytes.extend_from_slice(&buffer[..length]),
+        }
+        if bytes.len() as u64 > max {
+            return Ok(None);
+        }
+        if begun_at.elapsed() > FETCH_MAX {
+            return Err(failed(&format!("it took longer than {} s", FETCH_MAX.as_secs())));
+        }
+    }
 }
 
 /// The client that requests URLs. Redirects that leave the origin of the URL it is `confined` to are checked, and not followed.

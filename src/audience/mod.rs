@@ -32,6 +32,7 @@ pub(crate) use address::is_atext;
 pub use address::{Address, canonical};
 pub use csv::Layout;
 pub use fields::Fields;
+pub(crate) use http::fetch;
 pub use login::{Credential, Login};
 pub use source::FileVersion;
 pub(crate) use source::changed;

@@ -1,5 +1,6 @@
 //! What rows become, from every kind of source, and what is said when a source fails.
 
+mod fetched;
 mod login;
 mod tables;
 

@@ -179,7 +179,7 @@ fn of_recipient(look: &Look, recipient: &Recipient, tally: &mut Tally, first: &m
             let empty: BTreeSet<&str> = look.named_fields().filter(is_empty).collect();
             let of_field = |name: &str| Concern { check: Check::EmptyField, what: format!("the field `{name}` is empty"), size: None };
             concerns.extend(empty.into_iter().map(of_field));
-            first.get_or_insert_with(|| rendered.content.clone());
+            first.get_or_insert_with(|| rendered.content.whole().into_owned());
             concerns
         }),
         Err(error) => {

@@ -12,6 +12,7 @@ use std::{
 
 use clap::Args;
 use jiff::Timestamp;
+use mail_parser::MimeHeaders as _;
 use siphasher::sip::SipHasher13;
 
 use super::{exit::EXIT_CONFIGURATION, validate};
@@ -19,7 +20,7 @@ use crate::{
     audience::{Reader, Recipient, Row, canonical},
     decide::{self, CampaignDecision, Observations, ProbeResult, ServerObservation},
     egress::Egress,
-    engine::{EngineOptions, Returns, world_of},
+    engine::{ContentResolver, EngineOptions, Returns, world_of},
     ledger::{AddressSet, LedgerError, RecordedFacts},
     message::{Fault, Link, NamedField, RenderContext, RenderError, Rendered, Template, fields_named, message_id},
     meta::bound::counted,
@@ -145,6 +146,7 @@ impl Look {
             return Err(stop);
         }
         let resolver = validate::resolver(&key, &campaign, &snapshot, Egress::Everywhere);
+        let resolver = ContentResolver { fetching: Some(runtime.clone()), ..resolver };
         let unusable = |blocker: Blocker| Stop::configuration(format!("campaign {key}: {}", blocker.message));
         let content = resolver.content(&campaign.object.spec).map_err(unusable)?;
         let people = resolver.people(&campaign.object.spec).map_err(unusable)?;
@@ -379,21 +381,46 @@ const NOT_SHOWN: &[&str] = &["Date", "Message-ID", "MIME-Version", "Content-Type
 impl Parts {
     /// Takes a message apart.
     pub fn of(rendered: &Rendered) -> Option<Self> {
-        let message = mail_parser::MessageParser::default().parse(&rendered.content[..])?;
+        let content = rendered.content.whole();
+        let message = mail_parser::MessageParser::default().parse(&content[..])?;
         let first = SHOWN.iter().filter_map(|name| Some(((*name).to_owned(), shown(&message, name)?)));
         let is_left = |name: &str| !SHOWN.iter().chain(NOT_SHOWN).any(|known| known.eq_ignore_ascii_case(name));
         let others = message.headers().iter().filter(|field| is_left(field.name.as_str())).filter_map(|field| {
-            let part = |from: u32, to: u32| rendered.content.get(from as usize..to as usize).map(String::from_utf8_lossy);
+            let part = |from: u32, to: u32| content.get(from as usize..to as usize).map(String::from_utf8_lossy);
             let name = part(field.offset_field, field.offset_start)?;
             let value = part(field.offset_start, field.offset_end)?;
             Some((name.trim_end_matches([':', ' ']).to_owned(), decoded(&one_line(&value))))
         });
         let lines = |text: std::borrow::Cow<'_, str>| text.replace("\r\n", "\n");
         Some(Self {
-            headers: first.chain(others).collect(),
+            headers: first.chain(others).chain(files(&message)).collect(),
             text: message.body_text(0).map(lines).unwrap_or_default(),
             html: message.html_bodies().next().filter(|part| part.is_text_html()).and_then(|_| message.body_html(0)).map(lines),
         })
+    }
+}
+
+/// The files of a message, each in a line.
+fn files(message: &mail_parser::Message<'_>) -> Vec<(String, String)> {
+    let named = message.parts.iter().filter_map(|part| Some((part, part.attachment_name()?)));
+    let line = |(part, name): (&mail_parser::MessagePart<'_>, &str)| {
+        let kind = part.content_type().map_or("", |kind| kind.ctype());
+        let of = part.content_type().and_then(|kind| kind.subtype()).unwrap_or_default();
+        let size = in_words(part.contents().len());
+        match part.content_id() {
+            Some(id) => ("Inline".to_owned(), format!("{name} ({kind}/{of}, {size}), shown as cid:{}", id.trim_matches(['<', '>']))),
+            None => ("Attachment".to_owned(), format!("{name} ({kind}/{of}, {size})")),
+        }
+    };
+    named.map(line).collect()
+}
+
+/// A size as people read it.
+fn in_words(bytes: usize) -> String {
+    match bytes {
+        0..=999 => format!("{bytes} bytes"),
+        1_000..=999_999 => format!("{} kB", bytes.div_ceil(1_000)),
+        _ => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
     }
 }
 

@@ -67,7 +67,7 @@ fn print(out: &mut impl Write, campaign: &str, messages: &[Made], output: Previe
     for (position, message) in messages.iter().enumerate() {
         let parts = Parts::of(&message.rendered).ok_or_else(|| io::Error::other("the message cannot be read"))?;
         match output {
-            PreviewOutput::Eml => out.write_all(&message.rendered.content)?,
+            PreviewOutput::Eml => out.write_all(&message.rendered.content.whole())?,
             PreviewOutput::Html => {
                 let html = parts.html.as_ref().ok_or_else(|| io::Error::other("the campaign has no HTML part; see -o text"))?;
                 out.write_all(html.as_bytes())?;

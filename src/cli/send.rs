@@ -133,7 +133,7 @@ fn message(look: &Look, server: &SendingServer, recipient: &Recipient, to: &Addr
         token: 0,
         mail_from,
         rcpt_to: wire(to),
-        content: rendered.content.into(),
+        content: rendered.content,
         needs_8bit: rendered.needs_8bit,
         needs_smtputf8: rendered.needs_smtputf8,
         run: Arc::default(),

@@ -262,7 +262,7 @@ fn compose(key: &Key, message: &TestMessage) -> Result<Outgoing, String> {
             rcpt_to: Arc::from(to.to_wire()),
             needs_8bit: !content.is_ascii(),
             needs_smtputf8: false,
-            content: content.clone(),
+            content: content.clone().into(),
             run: Arc::default(),
             signature: None,
             reference: None,
@@ -278,6 +278,7 @@ fn compose(key: &Key, message: &TestMessage) -> Result<Outgoing, String> {
         headers: Vec::new(),
         unsubscribe_url: None,
         one_click: false,
+        attachments: Vec::new(),
     };
     let joined = |faults: Vec<message::Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let template = Template::compile(&content).map_err(joined)?;
@@ -292,7 +293,7 @@ fn compose(key: &Key, message: &TestMessage) -> Result<Outgoing, String> {
         token: 0,
         mail_from: Arc::from(from.to_wire()),
         rcpt_to: Arc::from(to.to_wire()),
-        content: rendered.content.into(),
+        content: rendered.content,
         needs_8bit: rendered.needs_8bit,
         needs_smtputf8: rendered.needs_smtputf8,
         run: Arc::default(),

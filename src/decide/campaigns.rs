@@ -17,6 +17,7 @@ use crate::{
 
 pub(super) mod candidates;
 mod choices;
+mod fit;
 mod limits;
 mod rollout;
 mod run;

@@ -92,6 +92,8 @@ pub struct ServerObservation {
     pub probes: u64,
     /// The windows of the vendor's account, minus what others have used of them.
     pub quotas: Vec<Rate>,
+    /// The largest message that it takes, bytes, as it said last.
+    pub size_max: Option<u64>,
 }
 
 impl ServerObservation {

@@ -8,7 +8,7 @@ use super::{
     receivers::Receiver,
     refusals::Refusals,
 };
-use crate::{audience::Fields, hours::Zone, ledger};
+use crate::{audience::Fields, hours::Zone, ledger, meta::Pieces};
 
 /// A rendered message that waits to be claimed.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct ReadyMessage {
     /// The refusals of servers.
     pub refusals: Refusals,
     /// The rendered message.
-    pub content: Arc<[u8]>,
+    pub content: Pieces,
     /// See [`crate::providers::Outgoing::needs_8bit`].
     pub needs_8bit: bool,
     /// See [`crate::providers::Outgoing::needs_smtputf8`].

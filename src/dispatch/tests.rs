@@ -438,7 +438,7 @@ impl Simulation {
             refusals: Refusals::from_json(refusals),
             receiver: None,
             window: None,
-            content: Arc::from(&b"x"[..]),
+            content: b"x"[..].into(),
             needs_8bit: false,
             needs_smtputf8: false,
         }

@@ -11,10 +11,24 @@ const CHUNK: usize = 16;
 /// The hash of a body in its canonical form (`bh=`), SHA-256.
 #[must_use]
 pub fn body_hash(body: &[u8]) -> [u8; 32] {
+    hash_of(&[], body)
+}
+
+/// The same of a body in pieces. None is copied, unless one ends in the middle of a line or the last one is empty lines.
+#[must_use]
+pub fn body_hash_of(pieces: &[&[u8]]) -> [u8; 32] {
+    match pieces.split_last() {
+        Some((last, lines)) if lines.iter().all(|piece| piece.ends_with(b"\r\n")) && end_of_body(last) > 0 => hash_of(lines, last),
+        _ => body_hash(&pieces.concat()),
+    }
+}
+
+/// The hash of whole lines and what follows them.
+fn hash_of(lines: &[&[u8]], last: &[u8]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     let mut gathered = [0_u8; GATHERED];
     let mut length = 0;
-    relaxed_body(body, |run| {
+    let mut hash_run = |run: &[u8]| {
         // A call for each run of a body with many lines would cost as much as the hash.
         if run.len() > GATHERED_RUN_MAX || length + run.len() > GATHERED {
             context.update(&gathered[..length]);
@@ -26,7 +40,9 @@ pub fn body_hash(body: &[u8]) -> [u8; 32] {
             gathered[length..length + run.len()].copy_from_slice(run);
             length += run.len();
         }
-    });
+    };
+    lines.iter().for_each(|piece| relaxed_lines(piece, &mut hash_run));
+    relaxed_body(last, &mut hash_run);
     context.update(&gathered[..length]);
     let mut hash = [0; 32];
     hash.copy_from_slice(context.finish().as_ref());
@@ -44,10 +60,16 @@ pub fn relaxed_body(body: &[u8], mut out: impl FnMut(&[u8])) {
     if body.is_empty() {
         return;
     }
+    relaxed_lines(body, &mut out);
+    out(b"\r\n");
+}
+
+/// The same of lines in the middle of a body, which do not end with a space.
+fn relaxed_lines(body: &[u8], mut out: impl FnMut(&[u8])) {
     let (mut start, mut at) = (0, 0);
     loop {
         at += unchanged(&body[at..]);
-        // The body does not end with a space, so that each has a successor.
+        // They do not end with a space, so that each has a successor.
         let is_changed = |pair: &[u8]| pair[0] == b'\t' || pair[0] == b' ' && pair[1] <= b' ';
         let Some(distance) = body[at..].windows(2).position(is_changed) else { break };
         let first = at + distance;
@@ -66,7 +88,6 @@ pub fn relaxed_body(body: &[u8], mut out: impl FnMut(&[u8])) {
         start = at;
     }
     out(&body[start..]);
-    out(b"\r\n");
 }
 
 /// Where a body ends without the spaces and line ends at its end.

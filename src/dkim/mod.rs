@@ -10,7 +10,7 @@ pub(crate) mod signer;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use canonical::body_hash;
+pub use canonical::{body_hash, body_hash_of};
 pub use cover::{Cover, Fields};
 pub use key::{Algorithm, PrivateKey, Ring};
 pub use signer::{Content, Covered, Signer};

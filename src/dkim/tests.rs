@@ -113,6 +113,13 @@ fn bodies_are_as_the_rfc_words_it() {
         let wanted = simply(&text);
         assert_eq!(String::from_utf8_lossy(&body(&text)), String::from_utf8_lossy(&wanted), "{:?}", String::from_utf8_lossy(&text));
         assert_eq!(body_hash(&text), digest(&SHA256, &wanted).as_ref());
+        // Wherever it is cut, at line ends and within lines.
+        let mut cuts = [pick(120.0).min(text.len()), pick(120.0).min(text.len())];
+        cuts.sort_unstable();
+        let in_pieces = [&text[..cuts[0]], &text[cuts[0]..cuts[1]], &text[cuts[1]..]];
+        assert_eq!(body_hash_of(&in_pieces), digest(&SHA256, &wanted).as_ref(), "{in_pieces:?}");
+        let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+        assert_eq!(body_hash_of(&lines), digest(&SHA256, &wanted).as_ref(), "{lines:?}");
     }
     // Long runs go past the gathering.
     let long = [b"x".repeat(10_000), b" y\t\r\n".repeat(3000), b"z ".repeat(5000)].concat();

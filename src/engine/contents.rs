@@ -202,7 +202,12 @@ impl Contents {
         for (key, sourced) in &snapshot.campaigns {
             let (key_of, origin, config_maps) = (key.clone(), sourced.origin.clone(), snapshot.config_maps.clone());
             let (secrets, scratch) = (self.secrets.clone(), scratch.clone());
-            self.look_for(ContentResolver { key: key_of, origin, config_maps, egress, secrets, scratch, has_links }, sourced, facts);
+            let fetching = tokio::runtime::Handle::try_current().ok();
+            self.look_for(
+                ContentResolver { key: key_of, origin, config_maps, egress, secrets, scratch, fetching, has_links },
+                sourced,
+                facts,
+            );
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::{
     clock::SteadyClock,
     decide::ProbeResult,
-    providers::{Provider as _, Quota, Server},
+    providers::{Probed, Provider as _, Server},
     resources::{Blocker, Key, Reason, SendingServerSpec, sending_server::EffectiveProbe},
 };
 
@@ -22,8 +22,8 @@ pub(super) struct ProbeDone {
     /// When it began, milliseconds.
     pub began_ms: i64,
     pub result: ProbeResult,
-    /// The quotas of the vendor's account.
-    pub quotas: Vec<Quota>,
+    /// What it found out.
+    pub probed: Probed,
 }
 
 /// The probes in progress.
@@ -47,8 +47,8 @@ impl Probes {
             // The semaphore is never closed.
             let _permit = permits.acquire_owned().await;
             let began_ms = clock.now_ms();
-            let (result, quotas) = probe_once(handle, &probe, &address).await;
-            let _ = done.send(ProbeDone { key, server_hash, began_ms, result, quotas });
+            let (result, probed) = probe_once(handle, &probe, &address).await;
+            let _ = done.send(ProbeDone { key, server_hash, began_ms, result, probed });
         });
     }
 
@@ -58,11 +58,11 @@ impl Probes {
     }
 }
 
-/// Runs one probe, within its timeout; returns the result and the quotas that it found.
-pub(crate) async fn probe_once(server: Arc<dyn Server>, probe: &EffectiveProbe, address: &str) -> (ProbeResult, Vec<Quota>) {
+/// Runs one probe, within its timeout; returns the result and what it found out.
+pub(crate) async fn probe_once(server: Arc<dyn Server>, probe: &EffectiveProbe, address: &str) -> (ProbeResult, Probed) {
     let result = match tokio::time::timeout(probe.timeout.std(), server.probe()).await {
         Ok(None) => ProbeResult::NotProbeable,
-        Ok(Some(Ok(probed))) => return (ProbeResult::Succeeded, probed.quotas),
+        Ok(Some(Ok(probed))) => return (ProbeResult::Succeeded, probed),
         Ok(Some(Err(failure))) => ProbeResult::Failed(failure),
         Err(_) => ProbeResult::Failed(Blocker::passing(
             Reason::TimedOut,
@@ -72,5 +72,5 @@ pub(crate) async fn probe_once(server: Arc<dyn Server>, probe: &EffectiveProbe, 
             ),
         )),
     };
-    (result, Vec::new())
+    (result, Probed::default())
 }

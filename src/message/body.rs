@@ -1,36 +1,126 @@
 //! Bodies (RFC 2045, 2046): line ends, transfer encodings, multipart. What is written is always 7-bit.
 
-use super::{header::HEX, id};
+use std::sync::Arc;
+
+use super::{attachments::Attached, header::HEX, id};
+use crate::meta::pieces::Shared;
 
 /// The longest line that is written unencoded (RFC 5322, 2.1.1).
 const LINE_MAX: usize = 998;
 /// The longest line of quoted-printable, its soft break included (RFC 2045, 6.7).
 const QUOTED_LINE_MAX: usize = 76;
 
-/// Writes the content headers and the body: one part, or text and HTML as alternatives; `content` is what their boundary is made of.
-pub(super) fn write(out: &mut Vec<u8>, content: u64, text: Option<&str>, html: Option<&str>) {
-    let (text, html) = match (text, html) {
-        (Some(text), Some(html)) => (text, html),
-        (Some(text), None) => return part(out, b"text/plain", text),
-        (None, html) => return part(out, b"text/html", html.unwrap_or_default()),
-    };
-    let boundary = (0..)
-        .map(|attempt| id::boundary(content, attempt))
-        .find(|boundary| [text, html].iter().all(|body| memchr::memmem::find(body.as_bytes(), boundary.as_bytes()).is_none()))
-        .unwrap_or_default();
-    let boundary = boundary.as_bytes();
-    out.extend_from_slice(b"Content-Type: multipart/alternative;\r\n boundary=\"");
-    out.extend_from_slice(boundary);
-    out.extend_from_slice(b"\"\r\n\r\n");
-    for (kind, body) in [(&b"text/plain"[..], text), (&b"text/html"[..], html)] {
-        out.extend_from_slice(b"--");
-        out.extend_from_slice(boundary);
-        out.extend_from_slice(b"\r\n");
-        part(out, kind, body);
+/// What a message's body consists of.
+pub(super) struct Body<'a> {
+    /// What boundaries are made of.
+    pub content: u64,
+    /// The text.
+    pub text: &'a str,
+    /// The HTML.
+    pub html: Option<&'a str>,
+    /// The files, with their names for the recipient.
+    pub files: &'a [(&'a Attached, String)],
+}
+
+/// The parts that are nested in each other, from the inside.
+#[derive(Clone, Copy)]
+enum Level {
+    /// The text in several forms.
+    Alternative,
+    /// What the HTML shows with it.
+    Related,
+    /// The files with it.
+    Mixed,
+}
+
+/// Bytes that a message shares with others, and where they stand among its own.
+pub(super) type Inserts = Vec<(usize, Arc<Shared>)>;
+
+impl Body<'_> {
+    /// Writes the content headers and the body: the text, with the HTML and invitations as alternatives, with images that belong to it
+    /// around that, and files around all (RFC 2046, 5.1; RFC 2387). Returns the shared bytes, which are not written.
+    pub fn write(&self, out: &mut Vec<u8>) -> Inserts {
+        let mut inserts = Vec::new();
+        let is_inline = |file: &&(&Attached, String)| file.0.inline.is_some();
+        if self.files.iter().all(|file| is_inline(&file)) {
+            self.related(out, &mut inserts);
+            return inserts;
+        }
+        self.multipart(out, Level::Mixed, "", |out, open| {
+            open(out);
+            self.related(out, &mut inserts);
+            for file in self.files.iter().filter(|file| !is_inline(file)) {
+                open(out);
+                self::file(out, file, &mut inserts);
+            }
+        });
+        inserts
     }
-    out.extend_from_slice(b"--");
-    out.extend_from_slice(boundary);
-    out.extend_from_slice(b"--\r\n");
+
+    fn related(&self, out: &mut Vec<u8>, inserts: &mut Inserts) {
+        let mut images = self.files.iter().filter(|(file, _)| file.inline.is_some()).peekable();
+        if images.peek().is_none() {
+            return self.alternative(out, inserts);
+        }
+        let kind = if self.is_single() { "text/plain" } else { "multipart/alternative" };
+        self.multipart(out, Level::Related, &format!(";\r\n type=\"{kind}\""), |out, open| {
+            open(out);
+            self.alternative(out, inserts);
+            for image in images {
+                open(out);
+                file(out, image, inserts);
+            }
+        });
+    }
+
+    /// Whether the text has no other form.
+    fn is_single(&self) -> bool {
+        self.html.is_none() && !self.files.iter().any(|(file, _)| file.is_invitation())
+    }
+
+    fn alternative(&self, out: &mut Vec<u8>, inserts: &mut Inserts) {
+        if self.is_single() {
+            return part(out, b"text/plain", self.text);
+        }
+        self.multipart(out, Level::Alternative, "", |out, open| {
+            open(out);
+            part(out, b"text/plain", self.text);
+            if let Some(html) = self.html {
+                open(out);
+                part(out, b"text/html", html);
+            }
+            for (file, _) in self.files.iter().filter(|(file, _)| file.is_invitation()) {
+                open(out);
+                file.head_of_invitation(out);
+                inserts.push((out.len(), file.encoded.clone()));
+            }
+        });
+    }
+
+    /// Writes a part with parts in it; each of those is begun by what `parts` is given.
+    fn multipart(&self, out: &mut Vec<u8>, level: Level, more: &str, parts: impl FnOnce(&mut Vec<u8>, &dyn Fn(&mut Vec<u8>))) {
+        let (name, salt) = match level {
+            Level::Alternative => ("alternative", 0),
+            Level::Related => ("related", 1 << 32),
+            Level::Mixed => ("mixed", 2 << 32),
+        };
+        let is_within = |boundary: &str| {
+            [Some(self.text), self.html]
+                .into_iter()
+                .flatten()
+                .any(|body| memchr::memmem::find(body.as_bytes(), boundary.as_bytes()).is_some())
+        };
+        let boundary =
+            (salt..).map(|attempt| id::boundary(self.content, attempt)).find(|boundary| !is_within(boundary)).unwrap_or_default();
+        out.extend_from_slice(format!("Content-Type: multipart/{name}{more};\r\n boundary=\"{boundary}\"\r\n\r\n").as_bytes());
+        parts(out, &|out| out.extend_from_slice(format!("--{boundary}\r\n").as_bytes()));
+        out.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    }
+}
+
+fn file(out: &mut Vec<u8>, (file, name): &(&Attached, String), inserts: &mut Inserts) {
+    file.head(out, name);
+    inserts.push((out.len(), file.encoded.clone()));
 }
 
 fn part(out: &mut Vec<u8>, kind: &[u8], body: &str) {

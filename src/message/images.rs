@@ -1,4 +1,7 @@
-//! Images that no reader of the mail can see: paths on the author's machine, and parts of a message that has none.
+//! Images that no reader of the mail can see: paths on the author's machine, and files that do not go with the message; and files that
+//! go with it for nothing.
+
+use std::collections::BTreeSet;
 
 use super::{Content, Fault};
 
@@ -8,8 +11,59 @@ const ELEMENTS: &[&str] = &["<img", "<mj-image"];
 /// Images of a campaign that cannot be shown, each at its line; a source that begins with a tag of the template may be anything.
 #[must_use]
 pub fn unreachable_images(content: &Content) -> Vec<Fault> {
+    let known: BTreeSet<&str> = content.attachments.iter().filter_map(|file| file.inline.as_deref()).collect();
+    let mut faults: Vec<Fault> = bodies(content).flat_map(|(path, body)| in_body(path, body)).collect();
+    let shown: Vec<(&str, usize, &str)> =
+        bodies(content).flat_map(|(path, body)| references(body).map(move |(at, id)| (path, line_of(body, at), id))).collect();
+    for (path, line, id) in shown.iter().filter(|(_, _, id)| !is_made(id) && !known.contains(id)) {
+        let ids: Vec<String> = known.iter().map(|id| format!("`{id}`")).collect();
+        let advice = if ids.is_empty() {
+            format!("give an attachment `inline: {id}`, or write an https:// URL")
+        } else {
+            format!("the attachments with `inline` have the ids {}", ids.join(", "))
+        };
+        faults.push(Fault::new(*path, format!("line {line}: `cid:{id}` will not be shown: no attachment has this id; {advice}")));
+    }
+    // An id that a template makes may be any.
+    if !shown.iter().any(|(_, _, id)| is_made(id)) {
+        let unused = content.attachments.iter().enumerate().filter_map(|(index, file)| Some((index, file.inline.as_deref()?)));
+        for (index, id) in unused.filter(|(_, id)| !shown.iter().any(|(_, _, shown)| shown == id)) {
+            let what = format!(
+                "the HTML does not show it: write `cid:{id}` as the source of an image, or remove `inline` so that it is an attachment"
+            );
+            faults.push(Fault::new(format!("spec.content.attachments[{index}].inline"), what));
+        }
+    }
+    faults
+}
+
+fn bodies(content: &Content) -> impl Iterator<Item = (&'static str, &str)> {
     let bodies = [("spec.content.html", &content.html), ("spec.content.mjml", &content.mjml)];
-    bodies.into_iter().filter_map(|(path, body)| Some((path, body.as_deref()?))).flat_map(|(path, body)| in_body(path, body)).collect()
+    bodies.into_iter().filter_map(|(path, body)| Some((path, body.as_deref()?)))
+}
+
+/// The ids of files that HTML shows (RFC 2392): attributes and `url()` whose values begin with `cid:`.
+fn references(body: &str) -> impl Iterator<Item = (usize, &str)> {
+    memchr::memchr_iter(b':', body.as_bytes()).filter_map(|colon| {
+        let start = colon.checked_sub(3)?;
+        let is_value = body.get(start..colon)?.eq_ignore_ascii_case("cid")
+            && body[..start].trim_end_matches([' ', '\t']).ends_with(['"', '\'', '=', '(']);
+        let rest = body.get(colon + 1..).filter(|_| is_value)?;
+        let end = if rest.starts_with('{') {
+            rest.find(['"', '\'']).unwrap_or(rest.len())
+        } else {
+            rest.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ')' | '>')).unwrap_or(rest.len())
+        };
+        Some((start, &rest[..end])).filter(|(_, id)| !id.is_empty())
+    })
+}
+
+fn is_made(id: &str) -> bool {
+    id.contains("{{") || id.contains("{%")
+}
+
+fn line_of(body: &str, at: usize) -> usize {
+    memchr::memchr_iter(b'\n', &body.as_bytes()[..at]).count() + 1
 }
 
 fn in_body(path: &str, body: &str) -> Vec<Fault> {
@@ -17,14 +71,11 @@ fn in_body(path: &str, body: &str) -> Vec<Fault> {
     for at in memchr::memchr_iter(b'<', body.as_bytes()) {
         let Some(element) = ELEMENTS.iter().find_map(|name| after_name(&body[at..], name)) else { continue };
         let Some(source) = source_of(element) else { continue };
-        let why = if source.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("cid:")) {
-            "a message has no inline images"
-        } else if is_path(source) {
-            "a path of this machine means nothing to the reader's"
-        } else {
+        if !is_path(source) {
             continue;
-        };
-        let line = memchr::memchr_iter(b'\n', &body.as_bytes()[..at]).count() + 1;
+        }
+        let why = "a path of this machine means nothing to the reader's";
+        let line = line_of(body, at);
         let shown: String = source.chars().take(100).collect();
         faults.push(Fault::new(
             path,

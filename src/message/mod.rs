@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no randomness; the same arguments give the same bytes. What data prints can neither leave
 //! its header (control characters become spaces) nor its HTML (values are escaped), whatever it holds.
 
+mod attachments;
 mod body;
 mod engine;
 mod entities;
@@ -12,6 +13,7 @@ mod header;
 mod id;
 mod images;
 mod measure;
+mod media;
 mod mjml;
 mod named;
 mod structured;
@@ -34,10 +36,12 @@ use minijinja::Value;
 use siphasher::sip::SipHasher13;
 
 use self::{
+    attachments::Attached,
     engine::{Compiler, Engine, Part, Place, Root, is_template},
     structured::Grammar,
 };
 pub use self::{
+    attachments::{Attachment, FILE_MAX, FILES_MAX, FileBytes},
     fault::Fault,
     id::message_id,
     images::unreachable_images,
@@ -45,6 +49,7 @@ pub use self::{
 };
 use crate::{
     audience::{Address, Recipient},
+    meta::Pieces,
     resources::{
         campaign::{Header, Mailbox},
         senders::{Says, Senders, is_of_sender},
@@ -55,7 +60,7 @@ use crate::{
 const URL_MAX: usize = 950;
 
 /// The content of a campaign, its bodies already loaded.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Content {
     /// The visible sender.
     pub from: Mailbox,
@@ -75,6 +80,23 @@ pub struct Content {
     pub unsubscribe_url: Option<String>,
     /// Whether an https URL takes the POST of RFC 8058; without a URL it is our page that does.
     pub one_click: bool,
+    /// The files that go with every message.
+    pub attachments: Vec<Attachment>,
+}
+
+impl fmt::Debug for Content {
+    /// As before there were attachments where there are none: the ledger keeps a hash of this.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, reply_to, subject, html, text, mjml, headers, unsubscribe_url, one_click, attachments } = self;
+        let mut shown = f.debug_struct("Content");
+        shown.field("from", from).field("reply_to", reply_to).field("subject", subject);
+        shown.field("html", html).field("text", text).field("mjml", mjml).field("headers", headers);
+        shown.field("unsubscribe_url", unsubscribe_url).field("one_click", one_click);
+        if !attachments.is_empty() {
+            shown.field("attachments", attachments);
+        }
+        shown.finish()
+    }
 }
 
 impl Content {
@@ -112,7 +134,7 @@ pub struct Link<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
     /// The whole message, lines ended by CRLF, not dot-stuffed.
-    pub content: Vec<u8>,
+    pub content: Pieces,
     /// It has bytes above 127 (only when an address has some): 8BITMIME (RFC 6152) is needed.
     pub needs_8bit: bool,
     /// An address has a local part outside ASCII: SMTPUTF8 (RFC 6531) is needed.
@@ -155,6 +177,7 @@ pub struct Template {
     headers: Vec<(String, Grammar, Part)>,
     unsubscribe: Option<Part>,
     one_click: bool,
+    attached: Vec<Attached>,
     /// The fields that it cannot do without.
     needed: Box<[NamedField]>,
     /// A hash of what it was compiled from.
@@ -216,6 +239,7 @@ impl Template {
             }
             keep(&mut faults, compiler.add(UNSUBSCRIBE, url.as_str().into(), Place::Header))
         });
+        let attached = attachments::compile(&content.attachments, &mut compiler, &mut faults);
         match (subject, text) {
             (Some(subject), Some(text)) if faults.is_empty() => Ok(Self {
                 engine: compiler.finish(),
@@ -227,6 +251,7 @@ impl Template {
                 headers,
                 unsubscribe,
                 one_click: content.one_click,
+                attached,
                 content: hash_of(content),
                 needed: fields_named(content).into_iter().filter(|field| !field.is_optional).collect(),
             }),
@@ -239,6 +264,19 @@ impl Template {
     #[must_use]
     pub fn missing_fields(&self, known: &[&str], are_texts: bool) -> Vec<Fault> {
         missing_fields(&self.needed, known, are_texts)
+    }
+
+    /// What its attachments add to each message, bytes.
+    #[must_use]
+    pub fn attached_bytes(&self) -> u64 {
+        let encoded = |file: &Attached| file.encoded.bytes().len() * if file.is_invitation() { 2 } else { 1 };
+        self.attached.iter().map(encoded).sum::<usize>() as u64
+    }
+
+    /// Whether its HTML shows images that go with the message.
+    #[must_use]
+    pub fn has_inline(&self) -> bool {
+        self.attached.iter().any(|file| file.inline.is_some())
     }
 
     /// Whether people unsubscribe on our page, so that each message needs the recipient's link.
@@ -255,7 +293,8 @@ impl Template {
     /// What it occupies at most after [`Template::rest`], in bytes: texts and the engine's instructions.
     #[must_use]
     pub fn cost(&self) -> usize {
-        let needed: usize = self.needed.iter().map(NamedField::cost).sum();
+        let files: usize = self.attached.iter().map(Attached::cost).sum();
+        let needed = files + self.needed.iter().map(NamedField::cost).sum::<usize>();
         let text = match &self.text {
             Text::Own(part) | Text::Derived(part) => Some(part),
             Text::FromRendered => None,
@@ -270,7 +309,7 @@ impl Template {
 
     /// What parts that are the same for everybody occupy.
     fn parts(&self, text: Option<&Part>, names: &[&Part]) -> usize {
-        let headers = self.headers.iter().map(|(_, _, part)| part);
+        let headers = self.headers.iter().map(|(_, _, part)| part).chain(self.attached.iter().map(Attached::filename));
         let all = [Some(&self.subject), self.html.as_ref(), text, self.unsubscribe.as_ref()].into_iter().flatten();
         all.chain(headers)
             .chain(names.iter().copied())
@@ -334,11 +373,13 @@ impl Template {
             }
         }
         out.extend_from_slice(b"MIME-Version: 1.0\r\n");
-        body::write(&mut out, self.content, Some(&text), html.as_deref());
+        let named = |file| Ok((file, Attached::name(file, print)?));
+        let files = self.attached.iter().map(named).collect::<Result<Vec<_>, RenderError>>()?;
+        let inserts = body::Body { content: self.content, text: &text, html: html.as_deref(), files: &files }.write(&mut out);
 
         // Everything else is encoded, so only an address can need more than ASCII.
         let needs_smtputf8 = !self.head_is_ascii || !address.is_ascii();
-        Ok(Rendered { content: out, needs_8bit: needs_smtputf8, needs_smtputf8 })
+        Ok(Rendered { content: Pieces::with(out, inserts), needs_8bit: needs_smtputf8, needs_smtputf8 })
     }
 
     /// Where the recipient unsubscribes, fit for a header field: the campaign's own page, or ours.

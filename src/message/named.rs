@@ -60,7 +60,9 @@ pub fn fields_named(content: &Content) -> Vec<NamedField> {
         (UNSUBSCRIBE, content.unsubscribe_url.as_deref().map(Into::into)),
     ];
     let bodies = bodies.into_iter().filter_map(|(path, source)| Some((path.to_owned(), source?)));
-    let named = names.chain(bodies).chain(headers).flat_map(|(path, source)| named_in(&path, &source));
+    let files = content.attachments.iter().enumerate();
+    let files = files.map(|(index, file)| (format!("spec.content.attachments[{index}].filename"), file.filename.as_str().into()));
+    let named = names.chain(bodies).chain(headers).chain(files).flat_map(|(path, source)| named_in(&path, &source));
     let has_link = content.one_click || content.unsubscribe_url.is_some();
     named.filter(|field| field.name != LINK || !has_link || field.path == UNSUBSCRIBE).collect()
 }

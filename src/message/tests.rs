@@ -1,5 +1,6 @@
 //! What comes out for which content and which data: golden messages, attacks, faults, and Python as a second reader.
 
+mod attachments;
 mod cost;
 mod guard;
 mod headers;
@@ -38,6 +39,7 @@ fn content() -> Content {
         headers: Vec::new(),
         unsubscribe_url: None,
         one_click: false,
+        attachments: Vec::new(),
     }
 }
 
@@ -57,8 +59,8 @@ fn try_render(content: &Content, recipient: &Recipient) -> Result<Rendered, Rend
 
 fn render(content: &Content, recipient: &Recipient) -> String {
     let rendered = try_render(content, recipient).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(rendered.needs_8bit, !rendered.content.is_ascii());
-    String::from_utf8(rendered.content).expect("UTF-8")
+    assert_eq!(rendered.needs_8bit, !rendered.content.whole().is_ascii());
+    String::from_utf8(rendered.content.whole().into_owned()).expect("UTF-8")
 }
 
 fn recipient(fields: &[(&str, &str)]) -> Recipient {
@@ -302,10 +304,10 @@ fn international_addresses() {
     let to = |address: &str| Recipient::from_json(&format!(r#"{{"email":"{address}","name":"Ann"}}"#)).expect("good");
     let domain = try_render(&Content { text: text.clone(), ..content() }, &to("ann@bücher.example")).expect("renders");
     assert!(!domain.needs_smtputf8 && !domain.needs_8bit);
-    assert!(String::from_utf8(domain.content).expect("ASCII").contains("\r\nTo: Ann <ann@xn--bcher-kva.example>\r\n"));
+    assert!(String::from_utf8(domain.content.whole().into_owned()).expect("ASCII").contains("\r\nTo: Ann <ann@xn--bcher-kva.example>\r\n"));
     let local = try_render(&Content { text: text.clone(), ..content() }, &to("jörg@bücher.example")).expect("renders");
     assert!(local.needs_smtputf8 && local.needs_8bit);
-    assert!(String::from_utf8(local.content).expect("UTF-8").contains("\r\nTo: Ann <jörg@xn--bcher-kva.example>\r\n"));
+    assert!(String::from_utf8(local.content.whole().into_owned()).expect("UTF-8").contains("\r\nTo: Ann <jörg@xn--bcher-kva.example>\r\n"));
     let from = Mailbox { name: None, address: "jörg@example.com".to_owned() };
     assert!(try_render(&Content { from, text, ..content() }, &ann()).expect("renders").needs_smtputf8);
 }

@@ -11,6 +11,7 @@ mod nearest;
 pub(crate) mod net;
 pub mod pattern;
 pub(crate) mod percent;
+pub mod pieces;
 pub(crate) mod rule;
 pub mod secret;
 
@@ -25,6 +26,7 @@ pub use count_or_percent::CountOrPercent;
 pub use duration::Duration;
 pub use nearest::nearest;
 pub use percent::Percent;
+pub use pieces::Pieces;
 use rule::Rule;
 
 /// The name of a namespaced object. It is the key of many tables, so a copy is two pointers.

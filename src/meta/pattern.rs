@@ -127,6 +127,11 @@ pub const DELIMITER: &str = r"^[,;|\t]$";
 /// A path relative to the file that names it.
 pub const RELATIVE_PATH: &str = r"^[^/\x00-\x1F\x7F][^\x00-\x1F\x7F]*$";
 
+/// A media type (RFC 2045, 5.1), perhaps with parameters.
+pub const MEDIA_TYPE: &str =
+    r#"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+ *(; *[A-Za-z0-9!#$&^_.+*-]+ *= *([A-Za-z0-9!#$&^_.+*'`|~-]+|"[ !#-\[\]-~]+") *)*$"#;
+/// The id of a part of a message (RFC 2392), without angle brackets.
+pub const CONTENT_ID: &str = r"^[A-Za-z0-9!#$*+._=-]+(@[A-Za-z0-9._-]+)?$";
 /// A share of 0 to 100 percent, as text, with at most three decimals.
 pub const PERCENT: &str = r"^(100(\.0{1,3})?|[1-9]?[0-9](\.[0-9]{1,3})?)$";
 
@@ -166,6 +171,8 @@ pub const MEANINGS: &[(&str, &str)] = &[
     (CERTIFICATE_NAME, "is not a host name or address as certificates have it"),
     (PROGRAM, "is not the path of a program; write it from the root, like /usr/sbin/sendmail"),
     (DELIMITER, "separates no columns; write `,`, `;`, `|` or a tab (\"\\t\")"),
+    (MEDIA_TYPE, "is not a media type; write it like application/pdf or text/calendar; method=REQUEST"),
+    (CONTENT_ID, "is not the id of an inline file; write it without `cid:`, like logo"),
     (RELATIVE_PATH, "is not a relative path; write it as seen from this file, like mails/spring.html"),
     (INNER_PATH, "is not a folder inside the state folder, like outbox/shop/preview: not absolute, and without `.` and `..`"),
 ];

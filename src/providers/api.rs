@@ -15,6 +15,7 @@ use super::{
     Blocker, BoxFuture, Carriage, Context, Delivered, Outcome, Outgoing, Probed, Refusal, Scope, Server, envelope,
     http::{self, Answer, ApiClient, Call, NoAnswer, Purpose, Reply},
     owed::{Begun, Owed},
+    room::room,
     scrub::Scrubber,
     verdict::{self, Judge, Verdict},
 };
@@ -184,6 +185,7 @@ impl<V: Vendor> ApiServer<V> {
         let Ok(_permit) = self.connections.acquire().await else { return };
         batch.prepare(&self.vendor);
         while batch.take(&self.vendor) {
+            let _room = room(batch.owed.begun().map(|begun| begun.message().size()).sum()).await;
             let call = self.vendor.call(&batch.asked);
             batch.owed.begun_mut().for_each(|begun| begun.is_sent = true);
             let mut asked_at = Instant::now();

@@ -9,7 +9,6 @@ mod webhook;
 
 use std::sync::Arc;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,12 +16,12 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
-    Blocker, Context, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
+    Blocker, Context, Holds, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     literal::Language,
     signing,
-    structured::{Mailbox, Structured},
+    structured::{Attachment, Mailbox, Structured},
     verdict::{Judge, NotTaken, Said, Word},
     webhook::{Webhook, WebhookCredentials},
 };
@@ -81,6 +80,11 @@ impl Provider for Brevo {
         signing::MADE_BY_VENDOR
     }
 
+    fn holds(&self) -> Holds {
+        // developers.brevo.com, "Send a transactional email": 20 MB with attachments, which have no id by which HTML could show them.
+        Holds { inline: false, ..Holds::megabytes(20) }
+    }
+
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let (key, header) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), str::to_owned)?;
         ApiServer::open(BrevoApi { spec: self.clone(), key: header }, &context, self.base(), self.timeout, vec![key])
@@ -104,7 +108,7 @@ struct BrevoApi {
 pub struct Item {
     sender: Value,
     tags: Vec<String>,
-    files: Vec<Value>,
+    files: Vec<Attachment>,
     version: Map<String, Value>,
     size: usize,
 }
@@ -196,8 +200,8 @@ impl Vendor for BrevoApi {
         if !message.run.campaign.is_empty() {
             tags.push(message.run.campaign.clone());
         }
-        let files = read.attachments.iter().map(|file| json!({"name": file.name, "content": STANDARD.encode(&file.content)})).collect();
-        Ok(Item { sender: mailbox(&read.from), tags, files, version, size: message.content.len() * 2 })
+        read.without_inline("Brevo")?;
+        Ok(Item { sender: mailbox(&read.from), tags, files: read.attachments, version, size: message.content.len() * 2 })
     }
 
     fn fits(&self, first: &Item, next: &Item) -> bool {
@@ -219,7 +223,8 @@ impl Vendor for BrevoApi {
         if let [only] = items {
             body.extend(only.version.clone());
             if !only.files.is_empty() {
-                body.insert("attachment".to_owned(), only.files.clone().into());
+                let file = |file: &Attachment| json!({"name": file.name, "content": file.content.base64()});
+                body.insert("attachment".to_owned(), only.files.iter().map(file).collect());
             }
         } else {
             // What a version changes must also be present in the call itself.

@@ -9,19 +9,18 @@ mod webhook;
 
 use std::sync::Arc;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Blocker, Context, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
+    Blocker, Context, Holds, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     literal::Language,
     signing,
-    structured::Structured,
+    structured::{Attachment, Structured},
     verdict::{Judge, NotTaken, Word},
     webhook::{Webhook, WebhookCredentials},
 };
@@ -86,6 +85,11 @@ impl Provider for ElasticEmail {
         signing::MADE_BY_VENDOR
     }
 
+    fn holds(&self) -> Holds {
+        // elasticemail.com/developers: 20 MB with attachments; an attachment of API v4 has no id by which HTML could show it.
+        Holds { inline: false, ..Holds::megabytes(20) }
+    }
+
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let (key, header) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), str::to_owned)?;
         ApiServer::open(ElasticEmailApi { spec: self.clone(), key: header }, &context, self.base(), self.timeout, vec![key])
@@ -117,7 +121,8 @@ struct ElasticEmailApi {
 }
 
 impl Vendor for ElasticEmailApi {
-    type Item = Value;
+    /// The body of a message's call, and its files.
+    type Item = (Value, Vec<Attachment>);
 
     const SAID: &'static [&'static str] = &["/Error", "/error", "/title"];
 
@@ -139,7 +144,7 @@ impl Vendor for ElasticEmailApi {
         }
     }
 
-    fn prepare(&self, message: &Outgoing) -> Result<Value, String> {
+    fn prepare(&self, message: &Outgoing) -> Result<Self::Item, String> {
         let mut read = Structured::with_body(message, "Elastic Email")?;
         LANGUAGE.guard(&mut read)?;
         let bodies = [("HTML", &read.html), ("PlainText", &read.text)];
@@ -162,12 +167,7 @@ impl Vendor for ElasticEmailApi {
         if let Some(reply_to) = read.reply_to.first() {
             content["ReplyTo"] = Structured::full(reply_to).into();
         }
-        if !read.attachments.is_empty() {
-            let files = read.attachments.iter();
-            content["Attachments"] = files
-                .map(|file| json!({"BinaryContent": STANDARD.encode(&file.content), "Name": file.name, "ContentType": file.content_type}))
-                .collect();
-        }
+        read.without_inline("Elastic Email")?;
         let mut options = Map::new();
         let channel = self.spec.channel.as_ref().unwrap_or(&message.run.campaign);
         if !channel.is_empty() {
@@ -176,11 +176,17 @@ impl Vendor for ElasticEmailApi {
         options.extend(self.spec.ip_pool.clone().map(|pool| ("PoolName".to_owned(), pool.into())));
         options.extend(self.spec.track_opens.map(|track| ("TrackOpens".to_owned(), track.into())));
         options.extend(self.spec.track_clicks.map(|track| ("TrackClicks".to_owned(), track.into())));
-        Ok(json!({"Recipients": {"To": [Structured::full(&read.to)]}, "Content": content, "Options": options}))
+        Ok((json!({"Recipients": {"To": [Structured::full(&read.to)]}, "Content": content, "Options": options}), read.attachments))
     }
 
-    fn call(&self, items: &[Value]) -> Call {
-        Call::post_json("v4/emails/transactional", items.first().unwrap_or(&Value::Null))
+    fn call(&self, items: &[Self::Item]) -> Call {
+        let (mut body, files) = items.first().cloned().unwrap_or_default();
+        if !files.is_empty() {
+            let file =
+                |file: &Attachment| json!({"BinaryContent": file.content.base64(), "Name": file.name, "ContentType": file.content_type});
+            body["Content"]["Attachments"] = files.iter().map(file).collect();
+        }
+        Call::post_json("v4/emails/transactional", &body)
     }
 }
 

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use mail_parser::MessageParser;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Blocker, BoxFuture, Context, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
+    Blocker, BoxFuture, Context, Holds, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Purpose, Reply},
     smtp::{Encryption, Smtp},
@@ -180,6 +181,11 @@ impl Provider for Gmail {
         Signing::Ours(&Fields::REDATED)
     }
 
+    fn holds(&self) -> Holds {
+        // developers.google.com/gmail/api, "users.messages.send": 35 MB; smtp.gmail.com says the same.
+        Holds::megabytes(35)
+    }
+
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let tokens = Arc::new(self.tokens(&context)?);
         if self.via() == Via::Smtp {
@@ -195,7 +201,7 @@ struct GmailApi {
 }
 
 impl Vendor for GmailApi {
-    type Item = Arc<[u8]>;
+    type Item = Bytes;
 
     const SAID: &'static [&'static str] = &["/error/message"];
 
@@ -220,13 +226,13 @@ impl Vendor for GmailApi {
         }
     }
 
-    fn prepare(&self, message: &Outgoing) -> Result<Arc<[u8]>, String> {
+    fn prepare(&self, message: &Outgoing) -> Result<Bytes, String> {
         // Google sends to whom the header fields name and has no envelope: a message addressed to others would go to them.
-        let read = MessageParser::default().parse_headers(&message.content[..]);
+        let read = MessageParser::default().parse_headers(message.content.own());
         let fields = read.iter().flat_map(|read| [read.to(), read.cc(), read.bcc()]).flatten();
         let named: Vec<String> = fields.flat_map(|field| field.iter()).map(whole_address).collect();
         match &named[..] {
-            [one] if one.eq_ignore_ascii_case(&message.rcpt_to) => Ok(message.whole()),
+            [one] if one.eq_ignore_ascii_case(&message.rcpt_to) => Ok(message.whole().into_owned().into()),
             _ => {
                 Err("550 5.6.0 not sent: the Gmail API sends to everybody in To, Cc and Bcc, and that is not the recipient alone"
                     .to_owned())
@@ -234,9 +240,9 @@ impl Vendor for GmailApi {
         }
     }
 
-    fn call(&self, items: &[Arc<[u8]>]) -> Call {
-        let content = items.first().map(|content| content.to_vec()).unwrap_or_default();
-        Call::post("upload/gmail/v1/users/me/messages/send?uploadType=media", HeaderValue::from_static("message/rfc822"), content.into())
+    fn call(&self, items: &[Bytes]) -> Call {
+        let content = items.first().cloned().unwrap_or_default();
+        Call::post("upload/gmail/v1/users/me/messages/send?uploadType=media", HeaderValue::from_static("message/rfc822"), content)
     }
 }
 

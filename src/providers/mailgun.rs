@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Blocker, Context, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
+    Blocker, Context, Holds, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     signing, structured,
@@ -103,6 +103,11 @@ impl Provider for Mailgun {
         Signing::Ours(&Fields::REDATED)
     }
 
+    fn holds(&self) -> Holds {
+        // documentation.mailgun.com, "Sending Messages": 25 MB with attachments.
+        Holds::megabytes(25)
+    }
+
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let (key, authorization) = context
             .secret_header(&self.secret_ref, "apiKey", &self.address(), |key| format!("Basic {}", STANDARD.encode(format!("api:{key}"))))?;
@@ -121,7 +126,7 @@ struct MailgunApi {
 
 /// A message, and the form's fields.
 pub struct Item {
-    content: Arc<[u8]>,
+    content: Vec<u8>,
     fields: Vec<(&'static str, String)>,
 }
 
@@ -180,11 +185,11 @@ impl Vendor for MailgunApi {
         let variables = [
             ("v:mailfleet_campaign", message.run.campaign.clone()),
             ("v:mailfleet_run", message.run.run.clone()),
-            ("v:mailfleet_message_id", structured::message_id(&message.content)),
+            ("v:mailfleet_message_id", structured::message_id(message.content.own())),
             ("v:mailfleet_reference", message.reference.map(|reference| reference.to_string()).unwrap_or_default()),
         ];
         fields.extend(variables.into_iter().filter(|(_, value)| !value.is_empty()));
-        Ok(Item { content: message.whole(), fields })
+        Ok(Item { content: message.whole().into_owned(), fields })
     }
 
     fn call(&self, items: &[Item]) -> Call {

@@ -14,6 +14,7 @@ mod literal;
 mod owed;
 mod refusal;
 pub mod replies;
+mod room;
 mod sanitize;
 pub(crate) mod scrub;
 mod signed;
@@ -39,6 +40,7 @@ pub use signed::{ServerKey, Signatory, Signed};
 pub use signing::Signing;
 
 use std::{
+    borrow::Cow,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -51,7 +53,7 @@ pub use crate::meta::Blocker;
 use crate::{
     dkim::Fields,
     feedback::MessageReference,
-    meta::{Key, Rate},
+    meta::{Key, Pieces, Rate},
 };
 
 /// One message, ready to leave.
@@ -64,7 +66,7 @@ pub struct Outgoing {
     /// The envelope recipient (RFC 5321 forward-path), without angle brackets.
     pub rcpt_to: Arc<str>,
     /// The message (RFC 5322) without this server's signature, lines ended by CRLF, not dot-stuffed.
-    pub content: Arc<[u8]>,
+    pub content: Pieces,
     /// The content has bytes above 127: 8BITMIME (RFC 6152) is needed.
     pub needs_8bit: bool,
     /// An address or a header field is not ASCII: SMTPUTF8 (RFC 6531) is needed.
@@ -92,10 +94,10 @@ impl Outgoing {
 
     /// The whole message: the signature and the content.
     #[must_use]
-    pub fn whole(&self) -> Arc<[u8]> {
+    pub fn whole(&self) -> Cow<'_, [u8]> {
         match &self.signature {
-            Some(signature) => [&signature.fields, &self.content[..]].concat().into(),
-            None => self.content.clone(),
+            Some(signature) => Cow::Owned([&signature.fields, &self.content.whole()[..]].concat()),
+            None => self.content.whole(),
         }
     }
 }
@@ -139,6 +141,8 @@ pub enum Outcome {
 pub struct Probed {
     /// The rate windows that the vendor itself sets for the account, and how much of each is used.
     pub quotas: Vec<Quota>,
+    /// The largest message that it takes, bytes, where it says so.
+    pub size_max: Option<u64>,
 }
 
 /// A rate window of a vendor's account.
@@ -282,6 +286,26 @@ pub trait ServerType {
     const INFO: TypeInfo;
 }
 
+/// What the messages of a type of server can hold, by its vendor's documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holds {
+    /// The largest message, in bytes as they are sent; none where only the server itself says so.
+    pub bytes_max: Option<u64>,
+    /// Whether HTML can show a file that goes with it (`cid:`).
+    pub inline: bool,
+}
+
+impl Holds {
+    /// Whatever the server itself says.
+    pub const ANY: Self = Self { bytes_max: None, inline: true };
+
+    /// Messages of so many megabytes, with images in them.
+    #[must_use]
+    pub const fn megabytes(max: u64) -> Self {
+        Self { bytes_max: Some(max * 1_000_000), inline: true }
+    }
+}
+
 /// A type of server: its YAML and what follows from it.
 pub trait Provider {
     /// What the schema accepts but is unlikely to work: fields, and what is wrong with them. Warnings, not faults.
@@ -303,6 +327,10 @@ pub trait Provider {
     /// What reads the vendor's calls about this server's messages; none where the type has no such calls.
     fn webhook(&self, _server: &Key, _credentials: &webhook::WebhookCredentials) -> Option<Result<Box<dyn webhook::Webhook>, Blocker>> {
         None
+    }
+    /// What its messages can hold: a campaign whose messages are more is not sent through it.
+    fn holds(&self) -> Holds {
+        Holds::ANY
     }
     /// Whether the envelope sender that we give is the one on the wire, so that bounces come to it: vendors set their own.
     fn has_envelope(&self) -> bool {

@@ -146,10 +146,10 @@ impl Maildir {
     }
 
     /// Writes a file to `tmp/` under a unique name.
-    fn write(&self, parts: &[&[u8]]) -> io::Result<String> {
+    fn write<'a>(&self, mut parts: impl Iterator<Item = &'a [u8]>) -> io::Result<String> {
         let name = unique_name() + self.suffix;
         let path = self.folder("tmp").join(&name);
-        let written = fs::File::create_new(&path).and_then(|mut file| file.write_all(&parts.concat()));
+        let written = fs::File::create_new(&path).and_then(|mut file| parts.try_for_each(|part| file.write_all(part)));
         if let Err(error) = written {
             let _ = fs::remove_file(&path);
             return Err(error);
@@ -164,7 +164,7 @@ impl Maildir {
             }
         }
         let envelope = format!("Return-Path: <{}>\r\nDelivered-To: {}\r\n", message.mail_from, message.rcpt_to);
-        let name = self.write(&[envelope.as_bytes(), message.signature_fields(), &message.content])?;
+        let name = self.write([envelope.as_bytes(), message.signature_fields()].into_iter().chain(message.content.iter()))?;
         let temporary = self.folder("tmp").join(&name);
         if let Err(error) = fs::rename(&temporary, self.folder("new").join(&name)) {
             let _ = fs::remove_file(&temporary);
@@ -204,7 +204,7 @@ impl Server for Maildir {
         Box::pin(async move {
             let name = maildir.path.clone();
             let tried = tokio::task::spawn_blocking(move || {
-                let tried = maildir.prepare().and_then(|()| maildir.write(&[b"probe"]));
+                let tried = maildir.prepare().and_then(|()| maildir.write([&b"probe"[..]].into_iter()));
                 let tried = tried.and_then(|name| fs::remove_file(maildir.folder("tmp").join(name)));
                 tried.map(|()| Probed::default()).map_err(|error| maildir.failure(&error))
             });

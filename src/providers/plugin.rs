@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Blocker, Context, Outgoing, Probed, Provider, Quota, Refusal, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
+    Blocker, Context, Holds, Outgoing, Probed, Provider, Quota, Refusal, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{ApiClient, Call, Reply, own_client, pause},
     structured,
@@ -92,6 +92,11 @@ impl Provider for Plugin {
 
     fn signing(&self) -> Signing {
         Signing::Ours(&Fields::REDATED)
+    }
+
+    fn holds(&self) -> Holds {
+        // The contract limits a request, in base64, to 64 MiB.
+        Holds::megabytes(45)
     }
 
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
@@ -204,7 +209,7 @@ impl Vendor for PluginApi {
             Some(Quota { rate, used: number("used").unwrap_or(0) })
         };
         let quotas = reply.json["quotas"].as_array().into_iter().flatten().take(8).filter_map(quota).collect();
-        Ok(Probed { quotas })
+        Ok(Probed { quotas, ..Probed::default() })
     }
 
     fn batch_max(&self) -> usize {
@@ -225,7 +230,7 @@ impl Vendor for PluginApi {
         let size = content.len() + 1024;
         let mut value = json!({
             "id": message.token.to_string(), "mailFrom": &*message.mail_from, "recipient": &*message.rcpt_to, "content": content,
-            "campaign": message.run.campaign, "run": message.run.run, "messageId": structured::message_id(&message.content),
+            "campaign": message.run.campaign, "run": message.run.run, "messageId": structured::message_id(message.content.own()),
         });
         if let Some(reference) = message.reference {
             value["reference"] = reference.to_string().into();

@@ -8,14 +8,13 @@ mod webhook;
 
 use std::sync::Arc;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Blocker, Context, Outgoing, Probed, Provider, Refusal, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
+    Blocker, Context, Holds, Outgoing, Probed, Provider, Refusal, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     signing,
@@ -87,6 +86,11 @@ impl Provider for Postmark {
         signing::MADE_BY_VENDOR
     }
 
+    fn holds(&self) -> Holds {
+        // postmarkapp.com/developer, "Email API": 10 MB with attachments.
+        Holds::megabytes(10)
+    }
+
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let (token, header) = context.secret_header(&self.secret_ref, "serverToken", &self.address(), str::to_owned)?;
         ApiServer::open(PostmarkApi { spec: self.clone(), token: header }, &context, self.base(), self.timeout, vec![token])
@@ -105,7 +109,19 @@ struct PostmarkApi {
 /// A message as the API takes it.
 pub struct Item {
     message: Value,
+    files: Vec<Attachment>,
     size: usize,
+}
+
+impl Item {
+    /// The message with its files.
+    fn with_files(&self) -> Value {
+        let mut message = self.message.clone();
+        if !self.files.is_empty() {
+            message["Attachments"] = self.files.iter().map(attachment).collect();
+        }
+        message
+    }
 }
 
 impl PostmarkApi {
@@ -156,7 +172,7 @@ fn is_of_another(answer: &Value, message: &Outgoing, asked: &[&Outgoing]) -> boo
 }
 
 fn attachment(file: &Attachment) -> Value {
-    let mut value = json!({"Name": file.name, "Content": STANDARD.encode(&file.content), "ContentType": file.content_type});
+    let mut value = json!({"Name": file.name, "Content": file.content.base64(), "ContentType": file.content_type});
     if let Some(id) = &file.content_id {
         value["ContentID"] = format!("cid:{id}").into();
     }
@@ -235,22 +251,19 @@ impl Vendor for PostmarkApi {
         if let Some(html) = &read.html {
             value["HtmlBody"] = html.clone().into();
         }
-        if !read.attachments.is_empty() {
-            value["Attachments"] = read.attachments.iter().map(attachment).collect();
-        }
         if let Some(track) = self.spec.track_opens {
             value["TrackOpens"] = track.into();
         }
         if let Some(track) = self.spec.track_clicks {
             value["TrackLinks"] = if track { "HtmlAndText" } else { "None" }.into();
         }
-        Ok(Item { message: value, size: message.content.len() * 2 })
+        Ok(Item { message: value, files: read.attachments, size: message.content.len() * 2 })
     }
 
     fn call(&self, items: &[Item]) -> Call {
         match items {
-            [one] => Call::post_json("email", &one.message),
-            several => Call::post_json("email/batch", &several.iter().map(|item| item.message.clone()).collect()),
+            [one] => Call::post_json("email", &one.with_files()),
+            several => Call::post_json("email/batch", &several.iter().map(Item::with_files).collect()),
         }
     }
 }

@@ -9,14 +9,13 @@ mod webhook;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Blocker, Context, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
+    Blocker, Context, Holds, Outgoing, Probed, Provider, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     signing,
@@ -109,6 +108,11 @@ impl Provider for SendGrid {
         signing::MADE_BY_VENDOR
     }
 
+    fn holds(&self) -> Holds {
+        // docs.sendgrid.com, "Limitations": 30 MB with attachments.
+        Holds::megabytes(30)
+    }
+
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let (key, authorization) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), |key| format!("Bearer {key}"))?;
         ApiServer::open(SendGridApi { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
@@ -127,6 +131,7 @@ struct SendGridApi {
 /// A message: what can be shared with others, and what is its own.
 pub struct Item {
     shared: Value,
+    files: Vec<Attachment>,
     own: Value,
     size: usize,
 }
@@ -144,9 +149,6 @@ impl SendGridApi {
         let bodies = [("text/plain", &message.text), ("text/html", &message.html)];
         let content = bodies.iter().filter_map(|(kind, body)| body.as_ref().map(|body| json!({"type": kind, "value": body})));
         shared.insert("content".to_owned(), content.collect());
-        if !message.attachments.is_empty() {
-            shared.insert("attachments".to_owned(), message.attachments.iter().map(attachment).collect());
-        }
         let mut categories = self.spec.categories.clone();
         // A test by hand belongs to no campaign.
         if !campaign.is_empty() && !categories.iter().any(|known| known == campaign) {
@@ -181,7 +183,7 @@ fn mailbox(mailbox: &Mailbox) -> Value {
 
 fn attachment(file: &Attachment) -> Value {
     let mut value = json!({
-        "content": STANDARD.encode(&file.content),
+        "content": file.content.base64(),
         "type": file.content_type,
         "filename": file.name,
         "disposition": if file.is_inline { "inline" } else { "attachment" },
@@ -260,15 +262,18 @@ impl Vendor for SendGridApi {
         if let Some(reference) = message.reference {
             own["custom_args"][REFERENCE] = reference.to_string().into();
         }
-        Ok(Item { shared: self.shared(&read, &message.run.campaign), own, size: message.content.len() * 2 })
+        Ok(Item { shared: self.shared(&read, &message.run.campaign), files: read.attachments, own, size: message.content.len() * 2 })
     }
 
     fn fits(&self, first: &Item, next: &Item) -> bool {
-        first.shared == next.shared
+        first.shared == next.shared && first.files == next.files
     }
 
     fn call(&self, items: &[Item]) -> Call {
         let mut body = items.first().map(|item| item.shared.clone()).unwrap_or_default();
+        if let Some(files) = items.first().map(|item| &item.files).filter(|files| !files.is_empty()) {
+            body["attachments"] = files.iter().map(attachment).collect();
+        }
         body["personalizations"] = items.iter().map(|item| item.own.clone()).collect();
         Call::post_json("v3/mail/send", &body)
     }

@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     Blocker, BoxFuture, Context, Outcome, Outgoing, Probed, Provider, SecretUse, Server, ServerType, TypeInfo, api,
     diagnose::Endpoint,
+    room::room,
     sanitize,
     single::{Single, SingleServer},
 };
@@ -114,6 +115,8 @@ enum End {
 
 impl Program {
     async fn run(&self, message: &Outgoing) -> End {
+        let _room = room(message.size()).await;
+        let content = with_lf(&message.whole());
         let mut command = Command::new(&self.path);
         // Nothing of our environment, which may contain secrets.
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LANG", "C").current_dir("/");
@@ -126,7 +129,6 @@ impl Program {
             Err(error) => return End::NotStarted(error),
         };
         let (input, errors) = (child.stdin.take(), child.stderr.take());
-        let content = with_lf(&message.whole());
         let talk = async {
             let write = async {
                 if let Some(mut input) = input {

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use self::signing::{Keys, Signature};
 use super::{
-    Blocker, BoxFuture, Context, Outgoing, Probed, Provider, SecretUse, Server, ServerType, Signing, TypeInfo,
+    Blocker, BoxFuture, Context, Holds, Outgoing, Probed, Provider, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{ApiClient, Call, Purpose, Reply},
     sanitize, structured,
@@ -117,6 +117,11 @@ impl Provider for Ses {
         Signing::Ours(&Fields::REDATED)
     }
 
+    fn holds(&self) -> Holds {
+        // docs.aws.amazon.com/ses, "Service quotas": 40 MB with attachments, after base64.
+        Holds::megabytes(40)
+    }
+
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let keys = self.keys(&context)?;
         let hidden: Vec<SecretValue> = keys.iter().flat_map(|keys| [Some(&keys.secret), keys.token.as_ref()]).flatten().cloned().collect();
@@ -169,7 +174,7 @@ impl Vendor for SesApi {
         let labels = [
             ("mailfleet_campaign", message.run.campaign.as_str()),
             ("mailfleet_run", &message.run.run),
-            ("mailfleet_message_id", &structured::message_id(&message.content)),
+            ("mailfleet_message_id", &structured::message_id(message.content.own())),
             (REFERENCE, &reference),
         ];
         let tags = labels.iter().filter(|(_, value)| !value.is_empty());

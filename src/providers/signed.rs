@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     dkim::{Algorithm, Content, Fields, Signer, key::SigningFailed},
-    meta::Reason,
+    meta::{Pieces, Reason},
 };
 use bodies::Bodies;
 use pool::Pool;
@@ -217,12 +217,12 @@ impl Pending {
 }
 
 /// Signs a message with the keys of the longest domain that fits its From address.
-fn sign(content: &Arc<[u8]>, keys: &[Arc<Signer>], fields: &Fields, bodies: &Bodies) -> SignedFields {
-    let read = Content::read(content);
+fn sign(content: &Pieces, keys: &[Arc<Signer>], fields: &Fields, bodies: &Bodies) -> SignedFields {
+    let read = Content::read(content.own());
     let Some(from) = read.from_domain() else { return Ok(None) };
     let domain = keys.iter().filter(|key| key.fits(&from)).map(|key| key.domain()).max_by_key(|domain| domain.len());
     let Some(domain) = domain else { return Ok(None) };
-    let hash = bodies.hash(content, read.body);
+    let hash = bodies.hash(content, content.own().len() - read.body.len());
     let mut covered = read.covered(fields);
     let at_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let mut head = Vec::with_capacity(1024);

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Blocker, Context, Outgoing, Probed, Provider, Quota, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
+    Blocker, Context, Holds, Outgoing, Probed, Provider, Quota, Scope, SecretUse, Server, ServerType, Signing, TypeInfo,
     api::{self, ApiServer, Vendor},
     http::{Call, Reply},
     signing, structured,
@@ -96,6 +96,11 @@ impl Provider for SparkPost {
         Signing::Ours(&Fields::REDATED)
     }
 
+    fn holds(&self) -> Holds {
+        // developers.sparkpost.com, "Transmissions": a content of 20 MB.
+        Holds::megabytes(20)
+    }
+
     fn build(&self, context: Context) -> Result<Arc<dyn Server>, Blocker> {
         let (key, authorization) = context.secret_header(&self.secret_ref, "apiKey", &self.address(), str::to_owned)?;
         ApiServer::open(SparkPostApi { spec: self.clone(), authorization }, &context, self.base(), self.timeout, vec![key])
@@ -144,7 +149,7 @@ impl Vendor for SparkPostApi {
             rate: Rate { messages, per: Duration::from_secs(24 * 3600) },
             used: number("/results/usage/day/used").unwrap_or(0),
         });
-        Ok(Probed { quotas: day.into_iter().collect() })
+        Ok(Probed { quotas: day.into_iter().collect(), ..Probed::default() })
     }
 
     fn prepare(&self, message: &Outgoing) -> Result<Value, String> {
@@ -153,7 +158,7 @@ impl Vendor for SparkPostApi {
             std::str::from_utf8(&whole).map_err(|_| "550 5.6.0 not sent: SparkPost takes messages in ASCII or UTF-8 only".to_owned())?;
         let mut metadata = json!({
             "mailfleet_campaign": message.run.campaign, "mailfleet_run": message.run.run,
-            "mailfleet_message_id": structured::message_id(&message.content),
+            "mailfleet_message_id": structured::message_id(message.content.own()),
         });
         if let Some(reference) = message.reference {
             metadata[REFERENCE] = reference.to_string().into();

@@ -2,9 +2,16 @@
 //!
 //! Header fields that a vendor writes itself (Date, MIME-Version, Content-*) are left to it.
 
+use std::sync::Arc;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mail_parser::{Address, Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
 use super::Outgoing;
+use crate::meta::{Pieces, pieces::Shared};
+
+/// What stands in for a shared part while a message is read; its number follows.
+const SHARED: &[u8] = b"a shared part of mailfleet: ";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox {
@@ -19,12 +26,37 @@ pub struct Mailbox {
 pub struct Attachment {
     pub name: String,
     pub content_type: String,
-    /// Decoded.
-    pub content: Vec<u8>,
+    pub content: FileContent,
     /// The id by which HTML refers to it, without angle brackets.
     pub content_id: Option<String>,
     /// Whether it is shown within the text.
     pub is_inline: bool,
+}
+
+/// The bytes of a file in a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileContent {
+    /// Decoded.
+    Own(Vec<u8>),
+    /// As all messages of a campaign hold it: in lines of base64.
+    Shared(Arc<Shared>),
+}
+
+impl FileContent {
+    /// In base64, without line ends.
+    #[must_use]
+    pub fn base64(&self) -> String {
+        match self {
+            Self::Own(bytes) => STANDARD.encode(bytes),
+            Self::Shared(shared) => {
+                let mut text = String::with_capacity(shared.bytes().len());
+                let lines = shared.bytes().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+                // It is ASCII.
+                lines.for_each(|line| text.push_str(std::str::from_utf8(line).unwrap_or_default()));
+                text
+            }
+        }
+    }
 }
 
 /// A message taken apart.
@@ -59,12 +91,14 @@ impl Structured {
     /// Why it cannot be, as a reply for the ledger.
     pub fn read(outgoing: &Outgoing) -> Result<Self, String> {
         let unreadable = |what: &str| format!("550 5.6.0 not sent: the message {what}");
-        let message = MessageParser::default().parse(&outgoing.content[..]).ok_or_else(|| unreadable("cannot be read"))?;
+        let content = with_stand_ins(&outgoing.content);
+        let message = MessageParser::default().parse(&content[..]).ok_or_else(|| unreadable("cannot be read"))?;
         let from = mailboxes(message.from()).into_iter().next().ok_or_else(|| unreadable("has no From"))?;
         let to_name =
             mailboxes(message.to()).into_iter().find(|to| to.address.eq_ignore_ascii_case(&outgoing.rcpt_to)).and_then(|to| to.name);
         let text: String = message
             .text_bodies()
+            .filter(|part| stands_in_for(part).is_none())
             .filter_map(|part| if let PartType::Text(text) = &part.body { Some(text.as_ref()) } else { None })
             .collect();
         let html: String = message
@@ -79,9 +113,20 @@ impl Structured {
             text: Some(text).filter(|text| !text.is_empty()),
             html: Some(html).filter(|html| !html.is_empty()),
             headers: other_headers(&message),
-            attachments: message.attachments().enumerate().map(|(number, part)| attachment(part, number)).collect(),
+            attachments: attachments(&message, &outgoing.content),
             message_id: message.message_id().unwrap_or_default().to_owned(),
         })
+    }
+
+    /// Why a vendor that shows no files within the text cannot carry it, as a reply for the ledger.
+    ///
+    /// # Errors
+    /// When the HTML shows a file that goes with it.
+    pub fn without_inline(&self, vendor: &str) -> Result<(), String> {
+        if self.attachments.iter().any(|file| file.is_inline) {
+            return Err(format!("550 5.6.0 not sent: {vendor} takes no inline images"));
+        }
+        Ok(())
     }
 
     /// The same for a vendor that takes no message without a body.
@@ -153,6 +198,43 @@ fn other_headers(message: &Message<'_>) -> Vec<(String, String)> {
     fields.filter(|(name, _)| is_other(name)).collect()
 }
 
+/// A message with its shared parts by their numbers: what is in them is not read for each message.
+fn with_stand_ins(content: &Pieces) -> std::borrow::Cow<'_, [u8]> {
+    if content.shared().len() == 0 {
+        return content.whole();
+    }
+    let (own, mut whole, mut start) = (content.own(), Vec::with_capacity(content.own().len() + 512), 0);
+    for (number, (at, _)) in content.inserts().enumerate() {
+        whole.extend_from_slice(&own[start..at]);
+        whole.extend_from_slice(STANDARD.encode([SHARED, number.to_string().as_bytes()].concat()).as_bytes());
+        whole.extend_from_slice(b"\r\n");
+        start = at;
+    }
+    whole.extend_from_slice(&own[start..]);
+    whole.into()
+}
+
+/// The number of the shared part that this one stands for.
+fn stands_in_for(part: &MessagePart<'_>) -> Option<usize> {
+    std::str::from_utf8(part.contents().strip_prefix(SHARED)?).ok()?.parse().ok()
+}
+
+/// The files of a message, each once: an invitation stands beside text and HTML as well, where its type says more.
+fn attachments(message: &Message<'_>, content: &Pieces) -> Vec<Attachment> {
+    let own = message.attachments().filter(|part| stands_in_for(part).is_none());
+    let mut found: Vec<Attachment> = own.enumerate().map(|(number, part)| attachment(part, number)).collect();
+    let shared: Vec<&Arc<Shared>> = content.shared().collect();
+    for part in &message.parts {
+        let Some(file) = stands_in_for(part).and_then(|number| shared.get(number)) else { continue };
+        let read = Attachment { content: FileContent::Shared((*file).clone()), ..attachment(part, found.len()) };
+        match found.iter_mut().find(|known| matches!(&known.content, FileContent::Shared(known) if Arc::ptr_eq(known, file))) {
+            Some(invitation) if invitation.content_type.starts_with("text/calendar") => invitation.name = read.name,
+            _ => found.push(read),
+        }
+    }
+    found
+}
+
 fn attachment(part: &MessagePart<'_>, number: usize) -> Attachment {
     let content_type = part.content_type().map_or_else(
         || {
@@ -164,7 +246,12 @@ fn attachment(part: &MessagePart<'_>, number: usize) -> Attachment {
                 "application/octet-stream".to_owned()
             }
         },
-        |kind| format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or("octet-stream")),
+        |kind| {
+            let essence = format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or("octet-stream")).to_ascii_lowercase();
+            // By its method an invitation is one.
+            let method = kind.attribute("method").filter(|_| essence == "text/calendar");
+            method.map_or(essence.clone(), |method| format!("{essence}; charset=utf-8; method={method}"))
+        },
     );
     let is_inline =
         part.content_disposition().is_some_and(mail_parser::ContentType::is_inline) || matches!(part.body, PartType::InlineBinary(_));
@@ -175,7 +262,7 @@ fn attachment(part: &MessagePart<'_>, number: usize) -> Attachment {
     Attachment {
         name: part.attachment_name().map_or_else(|| format!("attachment-{}", number + 1), str::to_owned),
         content_type,
-        content,
+        content: FileContent::Own(content),
         content_id: part.content_id().map(|id| id.trim_matches(['<', '>']).to_owned()),
         is_inline: is_inline && part.content_id().is_some(),
     }

@@ -85,6 +85,10 @@ macro_rules! providers {
                 self.provider().webhook(server, credentials)
             }
 
+            fn holds(&self) -> Holds {
+                self.provider().holds()
+            }
+
             fn has_envelope(&self) -> bool {
                 self.provider().has_envelope()
             }

@@ -17,7 +17,7 @@ use super::{
 };
 pub use super::{
     audience::{Audience, AudienceSource, Exclusion, SourceFormat, WhenRowIsBad},
-    content::{BodySource, Content, WhenRenderFails},
+    content::{Attachment, BodySource, Content, WhenRenderFails},
     fate::RecipientCounts,
     outcomes::{FIRST_RUN, OutcomeState, OutcomesAudience},
     sql::SqlAudience,
@@ -165,8 +165,10 @@ impl CampaignSpec {
     #[must_use]
     pub fn secrets(&self) -> Vec<NeededSecret> {
         let auths = self.audience.sources().filter_map(|(field, _, source)| Some((field, source.auth?)));
+        let files = self.content.attachments.iter().enumerate();
+        let of_files = files.filter_map(|(index, file)| Some((Attachment::field(index), file.auth.as_ref()?)));
         let databases = self.audience.sql.iter().flat_map(|sql| sql.secrets("spec.audience.sql"));
-        auths.flat_map(|(field, auth)| auth.secrets(&format!("{field}.auth"))).chain(databases).collect()
+        auths.chain(of_files).flat_map(|(field, auth)| auth.secrets(&format!("{field}.auth"))).chain(databases).collect()
     }
 
     /// The keys of ConfigMaps that it names.
@@ -174,7 +176,8 @@ impl CampaignSpec {
         let sources = [&self.content.html_from, &self.content.text_from, &self.content.mjml_from];
         let bodies = sources.into_iter().flatten().filter_map(|source| source.config_map_ref.as_ref());
         let audiences = self.audience.sources().filter_map(|(_, _, source)| source.config_map_ref);
-        bodies.chain(audiences)
+        let files = self.content.attachments.iter().filter_map(|file| file.config_map_ref.as_ref());
+        bodies.chain(audiences).chain(files)
     }
 
     /// Whether a person suspended it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CountOrPercent, KeyRef, pattern, rule::Rule};
+use super::{CountOrPercent, KeyRef, pattern, rule::Rule, url_auth::UrlAuth};
 
 /// The bodies of a message: at least one of HTML, text and MJML; HTML and MJML exclude each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +45,10 @@ pub struct Content {
     /// Where the MJML body is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mjml_from: Option<BodySource>,
+    /// The files that go with every message: 20 at most, of 25 MiB each and 28 MiB together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub attachments: Vec<Attachment>,
     /// Recipients whose templates may fail before the campaign stops: a number, or a share such as `5%`, which is judged from 100
     /// recipients on and at the end; 100 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +69,77 @@ impl Content {
     #[must_use]
     pub fn when_render_fails(&self) -> WhenRenderFails {
         self.when_render_fails.unwrap_or_default()
+    }
+}
+
+/// A file that goes with every message: exactly one of `path`, `configMapRef` and `url` says where it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new(
+        "[has(self.path), has(self.url), has(self.configMapRef)].exists_one(given, given)",
+        "exactly one of `path`, `url` and `configMapRef` is needed",
+    ),
+    Rule::new("!has(self.auth) || has(self.url)", "only a `url` is authenticated; remove this, or give a `url`").at(".auth").forbidden(),
+    Rule::new(
+        "!has(self.auth) || !has(self.url) || self.url.matches('^(https://|http://(localhost|127\\\\.0\\\\.0\\\\.1|\\\\[::1\\\\])([:/?#]|$))')",
+        "`auth` is sent over https only (over http to this machine); write https://",
+    ).at(".url"),
+]))]
+pub struct Attachment {
+    /// A file, relative to the campaign's own and inside the folder. Only for campaigns that are read from files: an API server accepts it, and a campaign in a cluster is then Stalled (`FileNotFound`); use `url` or `configMapRef` there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096), regex(pattern = pattern::RELATIVE_PATH))]
+    pub path: Option<String>,
+    /// An http or https URL, which is fetched once; credentials go into `auth`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 4096), regex(pattern = pattern::URL))]
+    pub url: Option<String>,
+    /// With `url`: credentials from Secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<UrlAuth>,
+    /// A key of a ConfigMap in the campaign's namespace; its `binaryData` holds any file of up to 1 MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<KeyRef>,
+    /// The name that recipients see, a template; the last part of `path`, of `url` or of the ConfigMap's key when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 998), regex(pattern = pattern::ONE_LINE))]
+    pub filename: Option<String>,
+    /// The media type with its parameters, like `text/calendar; method=REQUEST`; told by the name when absent. A calendar with a method is shown as an invitation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 255), regex(pattern = pattern::MEDIA_TYPE))]
+    pub content_type: Option<String>,
+    /// The id by which the HTML shows the file, as in `<img src="cid:logo">` for `logo`; it is then not listed among the attachments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = pattern::CONTENT_ID))]
+    pub inline: Option<String>,
+}
+
+impl Attachment {
+    /// Its field: `spec.content.attachments[0]`.
+    #[must_use]
+    pub fn field(index: usize) -> String {
+        format!("spec.content.attachments[{index}]")
+    }
+
+    /// The name that recipients see, a template.
+    #[must_use]
+    pub fn filename(&self) -> String {
+        let last = |text: &str| text.rsplit('/').next().unwrap_or_default().to_owned();
+        let of_url = |url: &str| {
+            let path = url.split(['?', '#']).next().unwrap_or_default();
+            let path = path.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+            percent_encoding::percent_decode_str(&last(path)).decode_utf8_lossy().into_owned()
+        };
+        // What is not written as a template is none.
+        let literal = |name: String| name.replace("{{", "__").replace("{%", "__").replace("{#", "__");
+        let own = || {
+            let path = self.path.as_deref().map(last);
+            path.or_else(|| self.url.as_deref().map(of_url)).or_else(|| Some(self.config_map_ref.as_ref()?.key.clone())).unwrap_or_default()
+        };
+        self.filename
+            .clone()
+            .unwrap_or_else(|| Some(literal(own())).filter(|name| !name.is_empty()).unwrap_or_else(|| "attachment".to_owned()))
     }
 }
 

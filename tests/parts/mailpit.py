@@ -56,6 +56,10 @@ class Mailpit:
         """Its header fields."""
         return json.loads(self._get(f"/api/v1/message/{urllib.parse.quote(identity)}/headers"))
 
+    def part(self, identity: str, part: str) -> bytes:
+        """The decoded bytes of one of its parts."""
+        return self._get(f"/api/v1/message/{urllib.parse.quote(identity)}/part/{urllib.parse.quote(part)}")
+
     def raw(self, identity: str) -> bytes:
         """Its source."""
         return self._get(f"/api/v1/message/{urllib.parse.quote(identity)}/raw")

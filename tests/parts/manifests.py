@@ -255,7 +255,14 @@ FULL = [
             "planRef": {"name": "pro"},
             "from": {"address": "a@example.com"},
             "subject": "s",
-            "content": {"htmlFrom": {"configMapRef": {"name": "mails", "key": "a.html"}}},
+            "content": {
+                "htmlFrom": {"configMapRef": {"name": "mails", "key": "a.html"}},
+                "attachments": [
+                    {"path": "files/a.pdf", "filename": "Rechnung {{ name }}.pdf", "contentType": "application/pdf"},
+                    {"configMapRef": {"name": "files", "key": "logo.png"}, "inline": "logo@shop.example"},
+                    {"url": "https://example.com/a.ics?b", "auth": {"bearer": {"tokenRef": {"name": "crm", "key": "token"}}}, "contentType": 'text/calendar; method=REQUEST; x="a b"'},
+                ],
+            },
             "audience": {"inline": [{"email": "a@example.com", "name": "Ann", "tags": [1, None, {"a": None}]}, {"email": "b"}]},
         },
     },
@@ -330,7 +337,7 @@ FULL += [
             "from": {"address": "a@example.com"},
             "replyTo": {"name": "Help", "address": "help@example.com"},
             "subject": "s",
-            "content": {"mjmlFrom": {"path": "mails/a.mjml"}},
+            "content": {"mjmlFrom": {"path": "mails/a.mjml"}, "attachments": [{**source, "filename": "a"}]},
             "audience": {kind: source, "exclude": [{kind: source}]},
         },
     }

@@ -111,6 +111,7 @@ pub(in crate::cli) fn resolver(key: &Key, sourced: &Sourced<Campaign>, snapshot:
         egress,
         secrets: NewestSecrets::from(snapshot.secrets.clone()),
         scratch: std::env::temp_dir().into(),
+        fetching: None,
         has_links: true,
     }
 }

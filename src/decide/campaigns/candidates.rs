@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::{
-    World,
-    grants::{self, Ownership},
+use super::{
+    super::{
+        World,
+        grants::{self, Ownership},
+    },
+    fit::Load,
 };
 use crate::{
     feedback::Pause,
@@ -31,6 +34,8 @@ pub struct Candidate {
     pub chosen: bool,
     /// Why it may not carry this campaign although it is granted and chosen.
     pub unfit: Option<String>,
+    /// Whether that is because of what its messages hold.
+    pub is_too_much: bool,
     /// Why it is out of use for the campaign until a person acts.
     pub bar: Option<Bar>,
     /// Why the campaign's namespace is not sent through it, because too much of what that sent came back.
@@ -58,13 +63,15 @@ pub(super) struct Choice<'a> {
     pub servers: Option<&'a [CampaignServer]>,
     /// The domain of its From address.
     pub domain: String,
+    /// What its messages hold.
+    pub load: Load,
 }
 
 impl<'a> Choice<'a> {
     /// The choice of a campaign.
-    pub(super) fn of(key: &'a Key, spec: &'a CampaignSpec) -> Self {
+    pub(super) fn of(key: &'a Key, spec: &'a CampaignSpec, load: Load) -> Self {
         let domain = spec.from.address.rsplit_once('@').map_or("", |(_, domain)| domain).to_lowercase();
-        Self { plan: plan_key(key, spec), namespace: &key.namespace, servers: spec.servers.as_deref(), domain }
+        Self { plan: plan_key(key, spec), namespace: &key.namespace, servers: spec.servers.as_deref(), domain, load }
     }
 }
 
@@ -180,6 +187,7 @@ fn named(
                     granted: false,
                     chosen: true,
                     unfit: None,
+                    is_too_much: false,
                     bar: None,
                     paused: None,
                     is_of_plan: false,
@@ -221,5 +229,5 @@ fn candidate(key: Key, weight: u32, chosen: bool, choice: &Choice<'_>, world: &W
     let unfit = (!domains.is_empty() && !domains.iter().any(|allowed| canonical(allowed) == canonical(domain)))
         .then(|| format!("its identity.domains do not include {domain}"));
     let paused = world.servers.get(&key).and_then(|server| server.past.standing.of_namespace(choice.namespace)).cloned();
-    Candidate { key, weight, granted: true, chosen, unfit, bar: None, paused, is_of_plan: false }
+    Candidate { key, weight, granted: true, chosen, unfit, is_too_much: false, bar: None, paused, is_of_plan: false }
 }

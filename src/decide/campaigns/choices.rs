@@ -11,6 +11,7 @@ use std::{
 use super::{
     super::{CampaignInput, Observations, ServerDecision, World, bulk::ServersSay, grants::Ownership, senders},
     candidates::{Candidate, Choice, candidates},
+    fit::Load,
     limits::{Limits, Pacing},
     table,
 };
@@ -126,12 +127,18 @@ impl<'a> Choices<'a> {
     /// The servers of a campaign, and the plan that it names.
     pub(super) fn servers_of(&mut self, key: &'a Key, input: &'a CampaignInput, report: Option<&CampaignReport>) -> (Rc<Servers<'a>>, Key) {
         let spec = &input.object.spec;
-        let choice = Choice::of(key, spec);
+        let choice = Choice::of(key, spec, Load::of(input.known_work().map(|work| &**work)));
         let plan = choice.plan.clone();
         let old = input.previous.as_ref().map(|previous| previous.servers.shared_rows());
         let made = self.made.get(&choice).cloned();
         let alike = made.unwrap_or_else(|| {
-            let made = Rc::new(match candidates(&choice, self.world, self.ownership) {
+            let fitted = |mut candidates: Vec<Candidate>| {
+                candidates.iter_mut().for_each(|candidate| self.fit(choice.load, candidate));
+                candidates
+            };
+            let found = candidates(&choice, self.world, self.ownership);
+            let found = found.map(fitted).map_err(|(found, problem)| (fitted(found), problem));
+            let made = Rc::new(match found {
                 Ok(candidates) => self.make(candidates, &choice.domain, None, old),
                 Err((candidates, problem)) => self.make(candidates, &choice.domain, Some(problem), old),
             });
@@ -154,6 +161,14 @@ impl<'a> Choices<'a> {
         }
         let unresolved = alike.unresolved.clone().or(problem);
         (Rc::new(self.make(candidates, &alike.domain, unresolved, old)), plan)
+    }
+
+    /// Notes whether a server that is otherwise fit takes what the messages hold.
+    fn fit(&self, load: Load, candidate: &mut Candidate) {
+        let Some(server) = self.world.servers.get(&candidate.key).filter(|_| candidate.unfit.is_none()) else { return };
+        let says = self.observed.servers.get(&candidate.key).and_then(|observed| observed.size_max);
+        candidate.unfit = load.too_much_for(&server.object, says);
+        candidate.is_too_much = candidate.unfit.is_some();
     }
 
     fn make(

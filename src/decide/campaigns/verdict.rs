@@ -362,6 +362,8 @@ impl Case<'_> {
                     self.why_inactive(),
                     if self.servers.paused().next().is_some() {
                         "can be used"
+                    } else if self.takes_too_little() {
+                        "takes them"
                     } else if self.none_may_send() {
                         "may"
                     } else {
@@ -384,10 +386,18 @@ impl Case<'_> {
         if self.servers.paused().next().is_some() {
             return format!("None of its servers can be used by namespace {}", self.key.namespace);
         }
+        if self.takes_too_little() {
+            return "None of its servers takes its messages".to_owned();
+        }
         if self.none_may_send() {
             return format!("None of its servers may send from {}", self.spec().from.address);
         }
         "None of its servers is Active".to_owned()
+    }
+
+    /// Whether its messages hold more than any of its servers takes that may send what it says.
+    fn takes_too_little(&self) -> bool {
+        self.none_may_send() && self.servers.candidates.iter().any(|candidate| candidate.is_wanted() && candidate.is_too_much)
     }
 
     /// Whether servers are granted, and none of them may send what the campaign says.

@@ -45,7 +45,7 @@ impl FeederState {
     pub fn brought(&mut self, messages: &[ReadyMessage], requested: usize, due: usize) {
         self.requested = self.requested.saturating_sub(requested);
         self.preparing = self.preparing.saturating_sub(due);
-        self.message_bytes = messages.iter().map(|message| message.content.len()).max().unwrap_or(self.message_bytes);
+        self.message_bytes = messages.iter().map(|message| message.content.own().len()).max().unwrap_or(self.message_bytes);
     }
 
     /// Deferred messages are fetched for it, all that are due.

@@ -79,7 +79,7 @@ impl Feeder {
             since_ms: None,
             fields: recipient.fields.clone(),
             refusals,
-            content: rendered.content.into(),
+            content: rendered.content,
             needs_8bit: rendered.needs_8bit,
             needs_smtputf8: rendered.needs_smtputf8,
         })

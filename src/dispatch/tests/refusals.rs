@@ -262,7 +262,7 @@ fn outgoing(token: u64) -> Outgoing {
         token,
         mail_from: "news@example.com".into(),
         rcpt_to: "x@example.com".into(),
-        content: Arc::from(&b"x"[..]),
+        content: b"x"[..].into(),
         needs_8bit: false,
         needs_smtputf8: false,
         run: Arc::default(),

@@ -10,15 +10,15 @@ use std::{
 use siphasher::sip::SipHasher13;
 
 use crate::{
-    audience::{Address, Credential, FileVersion, Input, Layout, Location, Login, NamedFile, Remote, sql},
+    audience::{Address, Credential, FileVersion, Input, Layout, Location, Login, NamedFile, Remote, fetch, sql},
     bulk::shows_unsubscribing,
     egress::Egress,
-    message::{Content, Fault, Template},
+    message::{self, Content, Fault, FileBytes, Template},
     people::{Exclusion, List, People},
     providers::secret_line,
     resources::{
         Blocker, Campaign, CampaignSpec, Key, KeyRef, Reason,
-        campaign::{self, BodySource, Place, SourceFormat, SqlAudience, TableSource},
+        campaign::{self, Attachment, BodySource, Place, SourceFormat, SqlAudience, TableSource},
         unsubscribe::Unsubscribe,
         url_auth::{PASSWORD, USERNAME, UrlAuth},
     },
@@ -62,7 +62,7 @@ pub(super) struct Stamp {
 /// Something that a campaign refers to.
 #[derive(Clone, PartialEq, Eq)]
 enum SourceAt {
-    /// A body, and the version of its file.
+    /// A body or an attachment, and the version of its file.
     Body { path: PathBuf, version: Option<FileVersion> },
     /// A value of a ConfigMap.
     Bytes(Arc<[u8]>),
@@ -79,7 +79,7 @@ impl Stamp {
             && (Arc::ptr_eq(&self.object, &other.object) || self.object.spec == other.object.spec)
     }
 
-    /// Whether the body files are still those that were seen.
+    /// Whether the files are still those that were seen.
     fn holds(&self) -> bool {
         self.sources.iter().all(|source| match source {
             SourceAt::Body { path, version } => FileVersion::at(path) == *version,
@@ -120,6 +120,8 @@ pub(crate) struct ContentResolver {
     pub secrets: NewestSecrets,
     /// Where rows of queries are kept while they are read.
     pub scratch: Arc<Path>,
+    /// Where attachments are fetched; none where nothing is.
+    pub fetching: Option<tokio::runtime::Handle>,
     /// Whether this process knows its public URL, so that links for unsubscribing can be made.
     pub has_links: bool,
 }
@@ -158,6 +160,7 @@ impl ContentResolver {
             headers: spec.headers.clone(),
             unsubscribe_url: spec.unsubscribe.as_ref().and_then(|unsubscribe| unsubscribe.url.clone()),
             one_click: spec.unsubscribe.as_ref().is_some_and(|unsubscribe| unsubscribe.one_click.is_some()),
+            attachments: self.attachments(&spec.content.attachments)?,
         })
     }
 
@@ -182,6 +185,18 @@ impl ContentResolver {
                 sources.push(SourceAt::Body { path, version });
             } else if let Some(reference) = &source.config_map_ref {
                 sources.push(SourceAt::Bytes(self.config_map(field, reference)?));
+            }
+        }
+        for (index, file) in content.attachments.iter().enumerate() {
+            let field = Attachment::field(index);
+            if let Some(path) = &file.path {
+                let path = self.path(&field, path, Purpose::Attachment)?;
+                let version = FileVersion::at(&path);
+                sources.push(SourceAt::Body { path, version });
+            } else if let Some(reference) = &file.config_map_ref {
+                sources.push(SourceAt::Bytes(self.config_map(&field, reference)?));
+            } else if let Some(auth) = &file.auth {
+                self.login(&field, auth).credential()?;
             }
         }
         for (field, format, place) in spec.audience.sources() {
@@ -232,6 +247,8 @@ impl ContentResolver {
             None => compiled(&content)?,
         };
         let work = Work {
+            attached_bytes: template.attached_bytes(),
+            has_inline: template.has_inline(),
             shows_unsubscribing: shows_unsubscribing(content.unsubscribe_url.as_deref(), content.bodies()),
             ..Work::of(spec, work_hash, from_address(&spec.from.address)?)
         };
@@ -256,14 +273,17 @@ impl ContentResolver {
     pub fn being_written(&self, spec: &CampaignSpec) -> Option<Blocker> {
         let content = &spec.content;
         let bodies = [("htmlFrom", &content.html_from), ("textFrom", &content.text_from), ("mjmlFrom", &content.mjml_from)];
-        bodies.into_iter().find_map(|(name, from)| {
+        let bodies = bodies.into_iter().filter_map(|(name, from)| {
             let path = from.as_ref()?.path.as_ref()?;
-            let file = resolve_path(&self.origin, path, Purpose::Body).ok()?;
+            Some((format!("spec.content.{name}"), path, Purpose::Body))
+        });
+        let files = content.attachments.iter().enumerate();
+        let files = files.filter_map(|(index, file)| Some((Attachment::field(index), file.path.as_ref()?, Purpose::Attachment)));
+        bodies.chain(files).find_map(|(field, path, purpose)| {
+            let file = resolve_path(&self.origin, path, purpose).ok()?;
             settles_in(written_at(&file)?)?;
-            let message = format!(
-                "spec.content.{name}: `{path}` is being written; it is read once it has not changed for {} s.",
-                SETTLED_AFTER.as_secs()
-            );
+            let message =
+                format!("{field}: `{path}` is being written; it is read once it has not changed for {} s.", SETTLED_AFTER.as_secs());
             Some(Blocker::passing(Reason::FileNotFound, message))
         })
     }
@@ -299,6 +319,55 @@ impl ContentResolver {
         let text = String::from_utf8(bytes)
             .map_err(|_| Blocker::lasting(Reason::InvalidContent, format!("{field}: the file is not UTF-8. Save it as UTF-8.")))?;
         Ok(Some(text.into()))
+    }
+
+    /// The files that go with every message.
+    fn attachments(&self, attachments: &[Attachment]) -> Result<Vec<message::Attachment>, Blocker> {
+        let mut left = message::FILES_MAX as u64;
+        let read = attachments.iter().enumerate().map(|(index, attachment)| {
+            let field = Attachment::field(index);
+            let file = self.attached(&field, attachment, left)?;
+            left -= file.as_ref().map_or(0, |bytes| bytes.len() as u64).min(left);
+            Ok(message::Attachment {
+                filename: attachment.filename(),
+                content_type: attachment.content_type.clone(),
+                inline: attachment.inline.clone(),
+                file: file.map(FileBytes::new),
+            })
+        });
+        read.collect()
+    }
+
+    /// The bytes of a file that goes with every message; none where nothing is fetched. All that were read before leave this many.
+    fn attached(&self, field: &str, attachment: &Attachment, left: u64) -> Result<Option<Arc<[u8]>>, Blocker> {
+        let max = left.min(message::FILE_MAX as u64);
+        let too_large = || {
+            let what = if max < message::FILE_MAX as u64 {
+                format!("with it, all attachments together are larger than {} MiB", message::FILES_MAX >> 20)
+            } else {
+                format!("it is larger than {} MiB", message::FILE_MAX >> 20)
+            };
+            Blocker::lasting(Reason::InvalidContent, format!("{field}: {what}. Make it smaller, or link to it."))
+        };
+        if let Some(path) = &attachment.path {
+            let found = self.path(field, path, Purpose::Attachment)?;
+            let unreadable = |error| Blocker::lasting(Reason::FileNotFound, format!("{field}: `{path}` cannot be read: {error}."));
+            return read_bounded(&found, max).map_err(unreadable)?.map(|bytes| Some(bytes.into())).ok_or_else(too_large);
+        }
+        if let Some(reference) = &attachment.config_map_ref {
+            let bytes = self.config_map(field, reference)?;
+            return if bytes.len() as u64 <= max { Ok(Some(bytes)) } else { Err(too_large()) };
+        }
+        let (Some(url), Some(runtime)) = (&attachment.url, &self.fetching) else { return Ok(None) };
+        let login = attachment.auth.as_ref().map(|auth| self.login(field, auth));
+        let remote = Remote { url: url.clone(), egress: self.egress, login };
+        let fetched = fetch(&remote, runtime, max).map_err(|blocker| Blocker {
+            message: format!("{field}: {}.", blocker.message.trim_end_matches('.')),
+            // It is asked for again like a file that is not there.
+            needs_person: true,
+            ..blocker
+        })?;
+        fetched.map(|bytes| Some(bytes.into())).ok_or_else(too_large)
     }
 
     /// Whom the campaign mails, and whom it does not.

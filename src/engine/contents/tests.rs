@@ -19,6 +19,7 @@ fn campaign(key: &str, content: &str, folder: &std::path::Path) -> (ContentResol
         egress: Egress::Everywhere,
         secrets: NewestSecrets::default(),
         scratch: folder.into(),
+        fetching: None,
         has_links: false,
     };
     (resolver, Arc::new(serde_saphyr::from_str(&yaml).expect("a campaign")))

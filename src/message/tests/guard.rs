@@ -14,7 +14,7 @@ fn fault(template: &str) -> String {
 fn rendered(template: &str) -> Result<String, RenderError> {
     let json = r#"{"email":"a@x.example","name":"Ann","plan":"pro","price":3,"qty":4,"list":["x","y"],"map":{"a":1,"b":[2]},"rows":[{"n":1,"t":"p"},{"n":2,"t":"q"}]}"#;
     let message = try_render(&Content { text: Some(template.into()), ..content() }, &Recipient::from_json(json).expect("good"))?;
-    let text = String::from_utf8(message.content).expect("UTF-8");
+    let text = String::from_utf8(message.content.whole().into_owned()).expect("UTF-8");
     Ok(text.split_once("\r\n\r\n").expect("a body").1.trim_end().replace("\r\n", "\n"))
 }
 

@@ -340,6 +340,7 @@ fn content_of(template: String, place: usize) -> Content {
         headers: Vec::new(),
         unsubscribe_url: None,
         one_click: false,
+        attachments: Vec::new(),
     };
     match place {
         0 => content.subject = template,

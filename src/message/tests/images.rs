@@ -1,7 +1,7 @@
 //! Which images nobody can see.
 
 use super::content;
-use crate::message::{Content, unreachable_images};
+use crate::message::{Attachment, Content, unreachable_images};
 
 #[test]
 fn images_that_nobody_can_see_are_told() {
@@ -29,7 +29,6 @@ fn images_that_nobody_can_see_are_told() {
         ("<img alt='a > b' src='../img/{{ name }}.png' />", "line 1: the image `../img/{{ name }}.png` ", path),
         ("<img src=\"C:\\logo.png\">", "line 1: the image `C:\\logo.png` ", path),
         ("<img src='file:///a.png'>", "line 1: the image `file:///a.png` ", path),
-        ("<img src=\"cid:logo\">", "line 1: the image `cid:logo` ", "will not be shown: a message has no inline images"),
     ];
     for (html, image, why) in lost {
         let said = told(html);
@@ -37,4 +36,26 @@ fn images_that_nobody_can_see_are_told() {
     }
     let mjml = Content { mjml: Some("<mjml>\n<mj-image src=\"a.png\" />".into()), ..content() };
     assert!(unreachable_images(&mjml)[0].to_string().starts_with("spec.content.mjml: line 2: the image `a.png`"));
+}
+
+#[test]
+fn what_the_html_shows_and_what_goes_with_it_are_the_same() {
+    let attachment = |id: &str| Attachment { filename: "a.png".to_owned(), content_type: None, inline: Some(id.to_owned()), file: None };
+    let told = |html: &str, ids: &[&str]| {
+        let attachments = ids.iter().map(|id| attachment(id)).collect();
+        let content = Content { html: Some(html.into()), attachments, ..content() };
+        unreachable_images(&content).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for html in ["<img src=\"cid:logo\">", "<td background='CID:logo'>", "<p style=\"background: url( cid:logo)\">", "<img src=cid:logo>"] {
+        assert_eq!(told(html, &["logo"]), Vec::<String>::new(), "{html}");
+        let said = told(&format!("<p>\n{html}"), &["icon"]);
+        assert!(
+            matches!(&said[..], [one, other] if one.starts_with("spec.content.html: line 2: `cid:logo` will not be shown: no attachment has this id; the attachments with `inline` have the ids `icon`")
+                && other.starts_with("spec.content.attachments[0].inline: the HTML does not show it: write `cid:icon`")),
+            "{html}: {said:?}"
+        );
+    }
+    assert!(told("<img src=\"cid:logo\">", &[])[0].ends_with("give an attachment `inline: logo`, or write an https:// URL"));
+    let made = told("<img src=\"cid:{{ \'a\' }}\"><p>acid: 7, \"acid:x\"</p>", &["a", "b"]);
+    assert_eq!(made, Vec::<String>::new(), "a template may make any id");
 }

@@ -13,7 +13,7 @@ fn rendered(content: &Content, recipient: &Recipient, link: Option<Link<'_>>) ->
     let template = Template::compile(content).expect("good");
     let date = jiff::Timestamp::UNIX_EPOCH;
     let context = RenderContext { message_id: ID, date, campaign: "spring", senders: None, link };
-    template.render(recipient, &context).map(|rendered| String::from_utf8(rendered.content).expect("UTF-8"))
+    template.render(recipient, &context).map(|rendered| String::from_utf8(rendered.content.whole().into_owned()).expect("UTF-8"))
 }
 
 /// Everything that a message says, unfolded and decoded, as far as these tests need it.

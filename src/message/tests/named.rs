@@ -136,6 +136,7 @@ fn every_template_of_a_campaign_is_read() {
         headers: vec![super::header("List-Id", "{{ f }}")],
         unsubscribe_url: Some("https://x.example/{{ g }}".to_owned()),
         one_click: false,
+        attachments: Vec::new(),
     };
     let paths: Vec<String> = fields_named(&content).iter().map(|field| format!("{}:{}:{}", field.path, field.line, field.name)).collect();
     assert_eq!(

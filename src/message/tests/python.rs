@@ -186,6 +186,7 @@ fn case(random: &mut Random) -> Value {
         headers: vec![super::header("X-Note", "N{{ note }}")],
         unsubscribe_url: None,
         one_click: false,
+        attachments: Vec::new(),
     };
     let template = Template::compile(&content).unwrap_or_else(|faults| panic!("{faults:?}"));
     let context = RenderContext {
@@ -213,7 +214,7 @@ fn case(random: &mut Random) -> Value {
     let names =
         ["From", "Reply-To", "To", "Subject", "Date", "Message-ID", "X-Note", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"];
     wanted["names"] = json!(names[..if html { 9 } else { 10 }]);
-    json!({"message": STANDARD.encode(&rendered.content), "wanted": wanted})
+    json!({"message": STANDARD.encode(rendered.content.whole()), "wanted": wanted})
 }
 
 #[test]

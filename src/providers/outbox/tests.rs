@@ -31,12 +31,12 @@ impl Drop for Folder {
 }
 
 fn message(token: u64, recipient: &str) -> Outgoing {
-    let content = Arc::from(&b"Subject: hi\r\n\r\n.dot\r\n"[..]);
+    let content = &b"Subject: hi\r\n\r\n.dot\r\n"[..];
     Outgoing {
         token,
         mail_from: Arc::from("from@example.com"),
         rcpt_to: Arc::from(recipient),
-        content,
+        content: content.into(),
         needs_8bit: false,
         needs_smtputf8: false,
         run: Arc::default(),

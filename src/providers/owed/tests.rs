@@ -15,7 +15,7 @@ fn message(token: u64) -> Outgoing {
         token,
         mail_from: Arc::from("news@example.com"),
         rcpt_to: Arc::from("ann@example.com"),
-        content: Arc::from(*b"x\r\n"),
+        content: b"x\r\n"[..].into(),
         needs_8bit: false,
         needs_smtputf8: false,
         run: Arc::default(),

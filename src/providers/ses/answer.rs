@@ -190,7 +190,8 @@ fn of_account(account: &Account, allow_sandbox: bool, endpoint: &Endpoint) -> Re
         let to_do = "Ask AWS for production access, or set allowSandbox.";
         return failed(Reason::SandboxOnly, "the account is in this region's sandbox and can only send to verified addresses", to_do);
     }
-    Ok(Probed { quotas: account.send_quota.as_ref().map(|quota| quotas(quota.per_day, quota.per_second, quota.sent)).unwrap_or_default() })
+    let quotas = account.send_quota.as_ref().map(|quota| quotas(quota.per_day, quota.per_second, quota.sent)).unwrap_or_default();
+    Ok(Probed { quotas, ..Probed::default() })
 }
 
 /// The windows of a quota; -1 is none.

@@ -36,7 +36,7 @@ impl Keeper {
     }
 
     fn settle(&self, message: Outgoing, outcomes: &mpsc::UnboundedSender<Delivered>) {
-        self.kept.lock().expect("a lock").push(message.whole());
+        self.kept.lock().expect("a lock").push(message.whole().into());
         let mut owed = Owed::<()>::new(vec![message], &Endpoint::named("keeper"), outcomes.clone());
         owed.begin(0, ());
         owed.settle((self.outcome)(), Some(Duration::from_millis(1)));
@@ -127,24 +127,20 @@ async fn a_message_leaves_signed_and_comes_back_as_it_came() {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let batch: Vec<Outgoing> =
             (0..20).map(|token| message(token, "ann@news.a.example", if token == 7 { 100_000 } else { 20 })).collect();
-        let originals: Vec<Arc<[u8]>> = batch.iter().map(|message| message.content.clone()).collect();
+        let originals: Vec<Pieces> = batch.iter().map(|message| message.content.clone()).collect();
         server.deliver(batch, sender).await;
         let delivered = drained(&mut receiver);
         assert_eq!(delivered.len(), 20);
         for one in &delivered {
             let original = &originals[usize::try_from(one.message.token).expect("small")];
-            assert!(
-                Arc::ptr_eq(&one.message.content, original) && one.message.signature.is_none(),
-                "{} came back changed",
-                one.message.token
-            );
+            assert!(one.message.content.is_same(original) && one.message.signature.is_none(), "{} came back changed", one.message.token);
             assert_eq!(one.outcome, outcome());
             assert_eq!(one.round_trip, Some(Duration::from_millis(1)), "the server's alone");
             assert!(one.signing > Duration::ZERO, "what the signature took comes back beside it");
         }
         for (kept, original) in keeper.kept().iter().zip(&originals) {
             assert_eq!(kept.matches("DKIM-Signature: v=1;").count(), keys.len());
-            assert!(kept.ends_with(&*String::from_utf8_lossy(original)), "the order is kept, and the message is whole");
+            assert!(kept.ends_with(&*String::from_utf8_lossy(&original.whole())), "the order is kept, and the message is whole");
         }
     }
 }
@@ -221,7 +217,7 @@ async fn a_call_that_is_dropped_gives_each_message_its_outcome() {
         let tokens: BTreeSet<u64> = delivered.iter().map(|one| one.message.token).collect();
         assert_eq!((tokens, delivered.len()), ((0..4).collect(), 4), "after {polls} polls");
         for one in &delivered {
-            assert!(!String::from_utf8_lossy(&one.message.content).contains("DKIM"), "it is as it came");
+            assert!(!String::from_utf8_lossy(&one.message.content.whole()).contains("DKIM"), "it is as it came");
             assert!(matches!(one.outcome, Outcome::Accepted { .. } | Outcome::ServerFailed(_)), "{:?}", one.outcome);
         }
     }

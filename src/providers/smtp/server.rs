@@ -214,12 +214,13 @@ impl Server for SmtpServer {
             Some(match self.open().await {
                 Ok(mut line) => {
                     let usable = self.target.needs_no_login(&mut line).await;
+                    let size_max = line.extensions.size_max;
                     if is_in_place && usable == Ok(true) {
                         self.keep(line).await;
                     } else {
                         line.quit().await;
                     }
-                    usable.map(|_| Probed::default())
+                    usable.map(|_| Probed { size_max, ..Probed::default() })
                 }
                 // The server is healthy: it has as many of our connections as it wants.
                 Err(failure) if failure.is_connection_limit() && (had_others || has_others()) => Ok(Probed::default()),

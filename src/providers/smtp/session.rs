@@ -12,6 +12,7 @@ use super::{
     extensions::{Extensions, Mode},
     line::Line,
 };
+use crate::meta::Pieces;
 use crate::providers::{
     Blocker,
     diagnose::Endpoint,
@@ -32,9 +33,9 @@ enum Writer {
     /// BDAT, once anything is answered: a connection that was idle for long may be dead.
     Held,
     /// BDAT, or the signature and the content that DATA asked for, once the gate lets it pass.
-    Gated(Option<[Arc<[u8]>; 2]>),
+    Gated(Option<(Arc<[u8]>, Pieces)>),
     /// The rest of a content, which may outlive its message when the server refuses early.
-    Content(Arc<[u8]>, usize),
+    Content(Pieces, usize),
 }
 
 /// What the next reply answers.

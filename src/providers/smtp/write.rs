@@ -38,9 +38,8 @@ pub fn write_number(out: &mut Vec<u8>, mut number: u64) {
 
 /// Copies a piece of a content, with an additional dot at the start of each line that starts with one (RFC 5321, 4.5.2).
 /// A line starts after any LF, so that no server can be made to see an end where we see none.
-pub fn write_dot_stuffed(out: &mut Vec<u8>, content: &[u8], offset: usize, end: usize) {
-    let piece = &content[offset..end];
-    if piece.first() == Some(&b'.') && (offset == 0 || content[offset - 1] == b'\n') {
+pub fn write_dot_stuffed(out: &mut Vec<u8>, piece: &[u8], is_line_start: bool) {
+    if piece.first() == Some(&b'.') && is_line_start {
         out.push(b'.');
     }
     let mut copied = 0;
@@ -68,7 +67,8 @@ mod tests {
             for piece in 1..=content.len().max(1) {
                 let mut out = Vec::new();
                 for offset in (0..content.len()).step_by(piece) {
-                    write_dot_stuffed(&mut out, content.as_bytes(), offset, content.len().min(offset + piece));
+                    let is_line_start = offset == 0 || content.as_bytes()[offset - 1] == b'\n';
+                    write_dot_stuffed(&mut out, &content.as_bytes()[offset..content.len().min(offset + piece)], is_line_start);
                 }
                 assert_eq!(String::from_utf8_lossy(&out), stuffed, "in pieces of {piece}");
             }

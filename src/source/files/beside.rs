@@ -56,6 +56,8 @@ pub enum PathProblem {
 pub enum Purpose {
     /// A text of a message.
     Body,
+    /// A file that goes with a message.
+    Attachment,
     /// A table of recipients.
     Csv,
     /// Recipients as JSON Lines.

@@ -12,7 +12,7 @@ use crate::{
     providers::{Provider, ProviderSpec, Signing},
     resources::{
         Campaign, FINALIZER, Key, KeyRef,
-        campaign::{Place, SourceFormat},
+        campaign::{Attachment, Place, SourceFormat},
         resume::{ANNOTATION, Resume, ServerResume},
         rollout,
         senders::{self, Says},
@@ -161,6 +161,9 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
         if let Some(source) = source {
             add_source(&format!("spec.content.{name}"), Purpose::Body, source.path.as_deref(), source.config_map_ref.as_ref(), add);
         }
+    }
+    for (index, file) in content.attachments.iter().enumerate() {
+        add_source(&Attachment::field(index), Purpose::Attachment, file.path.as_deref(), file.config_map_ref.as_ref(), add);
     }
     for needed in spec.secrets() {
         add(needed.path, Target::Secret(needed.key));

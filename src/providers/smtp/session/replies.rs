@@ -1,8 +1,9 @@
 //! What each reply means for its message, and for the connection.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use super::{Awaited, Mode, Session, Writer};
+use crate::meta::Pieces;
 use crate::providers::{
     Outcome,
     smtp::{
@@ -96,12 +97,12 @@ impl Session<'_> {
             None => {
                 let message = front.message();
                 let signature = message.signature.as_ref().map(|signature| signature.fields.clone()).unwrap_or_default();
-                Writer::Gated(Some([signature, message.content.clone()]))
+                Writer::Gated(Some((signature, message.content.clone())))
             }
             // The server accepted a recipient, and would send an empty message.
             Some(_) if front.note.is_recipient_accepted => return Err(Garbage::OutOfTurn),
             // No recipient was taken, yet content is asked for: an empty one ends it (RFC 2920, 3.1), and is no message.
-            Some(_) => Writer::Content(Arc::default(), 0),
+            Some(_) => Writer::Content(Pieces::default(), 0),
         };
         self.awaited.push_back(Awaited::Content);
         Ok(())

@@ -1,8 +1,9 @@
 //! What is written when: commands and contents, as far ahead of the replies as the server's extensions allow.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use super::{Awaited, Flight, Mode, Session, Writer};
+use crate::meta::Pieces;
 use crate::providers::smtp::{
     line::Line,
     verdict,
@@ -58,7 +59,7 @@ impl Session<'_> {
                 self.write_bdat(line);
                 true
             }
-            Writer::Gated(Some([signature, content])) => {
+            Writer::Gated(Some((signature, content))) => {
                 // None of its lines begins with a dot.
                 line.out.extend_from_slice(&signature);
                 self.write_content(line, content, 0);
@@ -162,7 +163,7 @@ impl Session<'_> {
     fn write_bdat(&mut self, line: &mut Line) {
         if let Some(flying) = self.owed.last_mut() {
             let message = flying.message();
-            let content = Arc::clone(&message.content);
+            let content = message.content.clone();
             line.out.extend_from_slice(b"BDAT ");
             write_number(&mut line.out, message.size() as u64);
             line.out.extend_from_slice(b" LAST\r\n");
@@ -173,13 +174,15 @@ impl Session<'_> {
     }
 
     /// Gathers a piece of the content, and its end once that is reached.
-    fn write_content(&mut self, line: &mut Line, content: Arc<[u8]>, offset: usize) {
+    fn write_content(&mut self, line: &mut Line, content: Pieces, offset: usize) {
         let space = OUT_BYTES_MAX.saturating_sub(line.out.len()).max(1);
-        let end = content.len().min(offset + space);
+        let rest = content.at(offset);
+        let piece = &rest[..rest.len().min(space)];
+        let end = offset + piece.len();
         if self.mode == Mode::Chunking {
-            line.out.extend_from_slice(&content[offset..end]);
+            line.out.extend_from_slice(piece);
         } else {
-            write_dot_stuffed(&mut line.out, &content, offset, end);
+            write_dot_stuffed(&mut line.out, piece, offset == 0 || content.at(offset - 1).first() == Some(&b'\n'));
         }
         if end < content.len() {
             self.writer = Writer::Content(content, end);

@@ -7,6 +7,7 @@ use super::{
     script::{Act, Act::*, Rule, ScriptedServer, Taken},
     server,
 };
+use crate::meta::{Pieces, pieces::Shared};
 use crate::providers::{Carriage, Delivered, Outcome, Outgoing, Probed, Scope, Server, Signature};
 
 const MODES: [(&str, &[&str]); 3] = [("chunking", CHUNKING), ("pipelining", PIPELINING), ("plain", PLAIN)];
@@ -118,7 +119,11 @@ async fn a_signature_goes_before_the_content_and_does_not_come_back() {
         assert!(scripted.seen.lock().unwrap().commands.iter().any(|command| command.ends_with(&size)), "{mode}: the size is of the whole");
         for delivered in &all {
             assert!(matches!(delivered.outcome, Outcome::Accepted { .. }) && delivered.message.signature.is_none(), "{mode}");
-            assert_eq!((&delivered.message.content[..], delivered.signing), (&content(delivered.message.token)[..], took), "{mode}");
+            assert_eq!(
+                (&delivered.message.content.whole()[..], delivered.signing),
+                (&content(delivered.message.token)[..], took),
+                "{mode}"
+            );
             assert!(delivered.round_trip.is_some(), "{mode}: the server's alone");
         }
     }
@@ -453,6 +458,26 @@ async fn tls_carries_batches_as_well() {
             ["accepted", "failed:ServiceNotAvailable", "failed:ServiceNotAvailable"]
         );
         assert!(scripted.taken().len() == 21 && scripted.taken().iter().all(|one| one.content == large));
+    }
+}
+
+#[tokio::test]
+async fn shared_parts_arrive_where_they_stand_in_every_mode() {
+    let own = "Subject: x\r\n\r\n--b\r\n\r\n.own\r\n--b--\r\n.\r\n";
+    let at = own.find(".own").expect("there");
+    // Together longer than what is gathered at a time, and with lines that begin with a dot at its start and at its end.
+    let shared = Shared::new([&b".first\r\n"[..], &b"0123456789\r\n".repeat(3_400), b"..\r\n"].concat());
+    for (mode, extensions) in MODES {
+        let scripted = ScriptedServer::start(script(extensions, &[])).await;
+        let server = server(&yaml(&scripted), context(&[]));
+        let inserts = || vec![(at, shared.clone()), (own.len(), shared.clone())];
+        let batch = (1..=5).map(|token| Outgoing { content: Pieces::with(own.into(), inserts()), ..message(token) }).collect();
+        let all = deliver_all(&*server, batch).await;
+        assert!(words(&all).iter().all(|word| word == "accepted"), "{mode}: {:?}", words(&all));
+        let whole = [&own.as_bytes()[..at], shared.bytes(), &own.as_bytes()[at..], shared.bytes()].concat();
+        assert!(scripted.taken().len() == 5 && scripted.taken().iter().all(|one| one.content == whole), "{mode}");
+        drop(all);
+        assert_eq!(Arc::strong_count(&shared), 1, "{mode}: nothing holds it afterwards");
     }
 }
 
