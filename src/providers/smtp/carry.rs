@@ -83,7 +83,7 @@ impl Carrying<'_, '_> {
         }
     }
 
-    /// Writes what can be written; returns whether everything that there was to say is said, or never will be.
+    /// Writes what can be written; returns whether there may be more to write now, or never will be.
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if self.write_broken.is_some() {
             return false;
@@ -91,7 +91,8 @@ impl Carrying<'_, '_> {
         let has_gathered = self.session.gather(self.line, now);
         let before = self.line.written;
         let has_moved = match self.line.poll_write_out(cx) {
-            Poll::Ready(Ok(())) => has_gathered,
+            // What waited for room is gone: the content may go on, and nothing else would say so.
+            Poll::Ready(Ok(())) => has_gathered || self.line.written != before,
             Poll::Ready(Err(broken)) => {
                 self.write_broken = Some(broken);
                 self.timer.as_mut().reset(tokio::time::Instant::now() + LAST_WORDS_TIMEOUT.min(self.reply_timeout));
