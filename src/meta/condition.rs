@@ -348,13 +348,15 @@ impl Reason {
         matches!(self, Self::NotProbedYet | Self::NotLookedUpYet)
     }
 
-    /// Whether the audience, or the template that meets it, is at fault: another version of a file may fix it, without a change of the
-    /// spec.
+    /// Whether the audience, or the template that meets it, is at fault: another version of a file, or of the Secret that says where
+    /// the audience is, may fix it, without a change of the spec.
     #[must_use]
     pub const fn is_of_rows(self) -> bool {
         matches!(
             self,
             Self::AudienceUnreadable
+                | Self::AddressNotAllowed
+                | Self::SecretInvalid
                 | Self::FileNotFound
                 | Self::InvalidContent
                 | Self::BadRows

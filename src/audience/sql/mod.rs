@@ -1,6 +1,6 @@
 //! A query as an audience: PostgreSQL, MySQL and MariaDB by their protocols, and SQLite's files.
 //!
-//! What a query gives goes through a [`spool`]: the database is asked once for each reading of the audience, as fast as it answers, in
+//! What a query gives goes through a [`mod@spool`]: the database is asked once for each reading of the audience, as fast as it answers, in
 //! a transaction that only reads. Where it ends too early, the reading fails, and the campaign goes on from the ledger.
 
 mod client;

@@ -109,7 +109,15 @@ fn an_edit_mends_a_stop_though_the_report_is_still_of_the_spec_before() {
 
 #[test]
 fn what_can_be_fixed_outside_the_spec_is_tried_again_after_a_restart() {
-    for reason in [Reason::RenderFailed, Reason::TooManyRenderErrors, Reason::BadRows, Reason::TooManyBadRows, Reason::AudienceUnreadable] {
+    for reason in [
+        Reason::RenderFailed,
+        Reason::TooManyRenderErrors,
+        Reason::BadRows,
+        Reason::TooManyBadRows,
+        Reason::AudienceUnreadable,
+        Reason::AddressNotAllowed,
+        Reason::SecretInvalid,
+    ] {
         let (mut world, mut observed) = world("", Some(ProbeResult::Succeeded));
         set_report(&mut observed, report(22, Phase::Resting, Some(Blocker::lasting(reason, "fix it"))));
         assert_eq!(turn(&mut world, &observed).status.state, CampaignState::Stopped);

@@ -103,7 +103,7 @@ async fn every_step_has_its_reason() {
 #[tokio::test]
 async fn a_healthy_server_is_left_cleanly() {
     let (scripted, result) = probe(CHUNKING, &[], "encryption: None, heloName: me.example.com", &[]).await;
-    assert_eq!(result, Ok(Probed::default()));
+    assert_eq!(result, Ok(Probed { size_max: Some(100_000), ..Probed::default() }));
     assert_eq!(scripted.seen.lock().unwrap().commands, ["EHLO me.example.com", "QUIT"]);
     assert_eq!(scripted.taken(), []);
     // An old server without EHLO, and one that never answers QUIT.
