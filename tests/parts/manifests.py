@@ -207,7 +207,7 @@ FULL = [
             "subject": "Hello {{ name }}",
             "content": {"html": "<p>Hello</p>", "textFrom": {"path": "mails/a.txt"}, "maxRenderErrors": 10, "whenRenderFails": "Skip"},
             "audience": {
-                "csv": {"path": "people.csv"},
+                "csv": {"path": "people.csv", "columns": {"email": "E-mail"}, "delimiter": ";", "charset": "windows-1252"},
                 "maxBadRows": "5%",
                 "whenRowIsBad": "Skip",
                 "outcomes": {"campaign": "spring", "run": "first", "states": ["Rejected", "Held", "Bounced", "Complained"]},
