@@ -11,7 +11,7 @@ use super::{
     server,
 };
 use crate::meta::{Pieces, pieces::Shared};
-use crate::providers::{Carriage, Delivered, Outcome, Outgoing, Probed, Scope, Server, Signature};
+use crate::providers::{Carriage, Delivered, Outcome, Outgoing, Scope, Server, Signature};
 
 const MODES: [(&str, &[&str]); 3] = [("chunking", CHUNKING), ("pipelining", PIPELINING), ("plain", PLAIN)];
 
