@@ -172,7 +172,7 @@ fn of_filter(score: &SpamScore) -> Option<Row> {
 fn of_recipient(look: &Look, recipient: &Recipient, tally: &mut Tally, first: &mut Option<Vec<u8>>) {
     let address = recipient.fields.address().as_str();
     let concerns = match look.rendered(recipient, look.campaign.object.spec.run()) {
-        Ok(rendered) => Parts::of(&rendered).map_or_else(Vec::new, |parts| {
+        Ok(rendered) => Parts::without_files(&rendered).map_or_else(Vec::new, |parts| {
             let subject = parts.headers.iter().find(|(name, _)| name == "Subject").map_or("", |(_, value)| value);
             let mut concerns = inspect(&Message { subject, text: &parts.text, html: parts.html.as_deref() });
             let is_empty = |name: &&str| recipient.fields.get(name).is_none_or(|value| value.trim().is_empty());

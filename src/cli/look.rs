@@ -381,8 +381,16 @@ const NOT_SHOWN: &[&str] = &["Date", "Message-ID", "MIME-Version", "Content-Type
 impl Parts {
     /// Takes a message apart.
     pub fn of(rendered: &Rendered) -> Option<Self> {
-        let content = rendered.content.whole();
-        let message = mail_parser::MessageParser::default().parse(&content[..])?;
+        Self::read(&rendered.content.whole())
+    }
+
+    /// The same without what it shares with others, the bytes of its files: each has its line, and is empty.
+    pub fn without_files(rendered: &Rendered) -> Option<Self> {
+        Self::read(rendered.content.own())
+    }
+
+    fn read(content: &[u8]) -> Option<Self> {
+        let message = mail_parser::MessageParser::default().parse(content)?;
         let first = SHOWN.iter().filter_map(|name| Some(((*name).to_owned(), shown(&message, name)?)));
         let is_left = |name: &str| !SHOWN.iter().chain(NOT_SHOWN).any(|known| known.eq_ignore_ascii_case(name));
         let others = message.headers().iter().filter(|field| is_left(field.name.as_str())).filter_map(|field| {
