@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{Hash as _, Hasher as _},
     io::Write as _,
+    ops::ControlFlow,
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -240,19 +241,25 @@ impl Look {
 
     /// Calls `take` for each recipient who is not excluded, each address once, and returns how many there are. It blocks.
     pub fn each(&self, runtime: &tokio::runtime::Handle, mut take: impl FnMut(Recipient)) -> Result<u64, Stop> {
-        let unreadable = |blocker: Blocker| Stop::failed(format!("campaign {}: {}", self.key, blocker.message));
-        let full = |error: LedgerError| Stop::failed(format!("addresses cannot be kept in {}: {error}", std::env::temp_dir().display()));
-        let excluded = excluded(&self.people.exclude, runtime).map_err(unreadable)?;
-        let mut seen = AddressSet::new(&std::env::temp_dir()).map_err(full)?;
+        let folder = std::env::temp_dir();
+        let full = |error: LedgerError| {
+            let message = format!("addresses cannot be kept in {}: {error}", folder.display());
+            Blocker::lasting(Reason::LedgerUnavailable, message)
+        };
         let mut count = 0;
-        for row in Reader::open(&self.people.input, runtime).map_err(unreadable)? {
-            let Row::Recipient(recipient) = row.map_err(unreadable)? else { continue };
-            if !is_excluded(excluded.as_ref(), &recipient).map_err(unreadable)? && seen.add(recipient.address.as_str()).map_err(full)? {
-                count += 1;
-                take(recipient);
-            }
-        }
-        Ok(count)
+        let read = AddressSet::new(&folder).map_err(full).and_then(|mut seen| {
+            each_recipient(
+                &self.people,
+                runtime,
+                |address| seen.add(address).map_err(full),
+                |recipient| {
+                    count += 1;
+                    take(recipient);
+                    ControlFlow::Continue(())
+                },
+            )
+        });
+        read.map(|()| count).map_err(|blocker| Stop::failed(format!("campaign {}: {}", self.key, blocker.message)))
     }
 
     /// That there is nobody to be mailed.
@@ -313,19 +320,36 @@ fn is_excluded(excluded: Option<&Excluded>, recipient: &Recipient) -> Result<boo
 /// When the audience cannot be read that far, or a list of people who are excluded cannot be read.
 pub(super) fn first_recipients(people: &People, count: usize, runtime: &tokio::runtime::Handle) -> Result<Vec<Recipient>, Blocker> {
     let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+    each_recipient(
+        people,
+        runtime,
+        |address| Ok(seen.insert(canonical(address).into_owned())),
+        |recipient| {
+            found.push(recipient);
+            if found.len() < count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        },
+    )?;
+    Ok(found)
+}
+
+/// Calls `take` for each recipient of an audience who is not excluded and whose address is new, until it breaks. It blocks.
+fn each_recipient(
+    people: &People,
+    runtime: &tokio::runtime::Handle,
+    mut is_new: impl FnMut(&str) -> Result<bool, Blocker>,
+    mut take: impl FnMut(Recipient) -> ControlFlow<()>,
+) -> Result<(), Blocker> {
     let excluded = excluded(&people.exclude, runtime)?;
     for row in Reader::open(&people.input, runtime)? {
         if let Row::Recipient(recipient) = row?
             && !is_excluded(excluded.as_ref(), &recipient)?
-            && seen.insert(canonical(recipient.address.as_str()).into_owned())
+            && is_new(recipient.address.as_str())?
+            && take(recipient).is_break()
         {
-            found.push(recipient);
-        }
-        if found.len() >= count {
             break;
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Makes messages off the threads of the runtime.
