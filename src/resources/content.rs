@@ -5,7 +5,12 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CountOrPercent, KeyRef, pattern, rule::Rule, url_auth::UrlAuth};
+use super::{
+    CountOrPercent, KeyRef, pattern,
+    rule::Rule,
+    table::{PLACE_RULES, Place},
+    url_auth::UrlAuth,
+};
 
 /// The bodies of a message: at least one of HTML, text and MJML; HTML and MJML exclude each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -75,17 +80,7 @@ impl Content {
 /// A file that goes with every message: exactly one of `path`, `configMapRef` and `url` says where it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [
-    Rule::new(
-        "[has(self.path), has(self.url), has(self.configMapRef)].exists_one(given, given)",
-        "exactly one of `path`, `url` and `configMapRef` is needed",
-    ),
-    Rule::new("!has(self.auth) || has(self.url)", "only a `url` is authenticated; remove this, or give a `url`").at(".auth").forbidden(),
-    Rule::new(
-        "!has(self.auth) || !has(self.url) || self.url.matches('^(https://|http://(localhost|127\\\\.0\\\\.0\\\\.1|\\\\[::1\\\\])([:/?#]|$))')",
-        "`auth` is sent over https only (over http to this machine); write https://",
-    ).at(".url"),
-]))]
+#[schemars(extend("x-kubernetes-validations" = PLACE_RULES))]
 pub struct Attachment {
     /// A file, relative to the campaign's own and inside the folder. Only for campaigns that are read from files: an API server accepts it, and a campaign in a cluster is then Stalled (`FileNotFound`); use `url` or `configMapRef` there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,6 +115,13 @@ impl Attachment {
     #[must_use]
     pub fn field(index: usize) -> String {
         format!("spec.content.attachments[{index}]")
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn place(&self) -> Place<'_> {
+        let Self { path, url, auth, config_map_ref, .. } = self;
+        Place { path: path.as_deref(), url: url.as_deref(), auth: auth.as_ref(), config_map_ref: config_map_ref.as_ref() }
     }
 
     /// The name that recipients see, a template.

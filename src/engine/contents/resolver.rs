@@ -187,21 +187,17 @@ impl ContentResolver {
                 sources.push(SourceAt::Bytes(self.config_map(field, reference)?));
             }
         }
-        for (index, file) in content.attachments.iter().enumerate() {
-            let field = Attachment::field(index);
-            if let Some(path) = &file.path {
-                let path = self.path(&field, path, Purpose::Attachment)?;
-                let version = FileVersion::at(&path);
-                sources.push(SourceAt::Body { path, version });
-            } else if let Some(reference) = &file.config_map_ref {
-                sources.push(SourceAt::Bytes(self.config_map(&field, reference)?));
-            } else if let Some(auth) = &file.auth {
-                self.login(&field, auth).credential()?;
-            }
-        }
-        for (field, format, place) in spec.audience.sources() {
+        let files = content.attachments.iter().enumerate();
+        let files = files.map(|(index, file)| (Attachment::field(index), Purpose::Attachment, file.place()));
+        let audiences = spec.audience.sources().map(|(field, format, place)| (field, purpose_of(format), place));
+        for (field, purpose, place) in files.chain(audiences) {
             if let Some(path) = place.path {
-                sources.push(SourceAt::Audience(self.path(&field, path, purpose_of(format))?));
+                let path = self.path(&field, path, purpose)?;
+                sources.push(if purpose == Purpose::Attachment {
+                    SourceAt::Body { version: FileVersion::at(&path), path }
+                } else {
+                    SourceAt::Audience(path)
+                });
             } else if let Some(reference) = place.config_map_ref {
                 sources.push(SourceAt::Bytes(self.config_map(&field, reference)?));
             } else if let Some(auth) = place.auth {
