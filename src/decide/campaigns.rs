@@ -43,6 +43,7 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
     let verdict = Case { key, input, run: &run, rollout, servers: &servers, observed, campaigns: &world.campaigns, now_ms }.verdict();
     let weighting = weighting(spec, &plan_key, world);
     let mail_domain = servers.usable.iter().find_map(|server| mail_domain(world, server));
+    let hours = input.when.as_ref().ok().and_then(|when| when.hours.as_ref());
     let intent = |hold: bool, work: &Arc<Work>| CampaignIntent {
         work: work.clone(),
         hold,
@@ -53,7 +54,7 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
         rollout: Rollout::intent(input, rollout, verdict.may_step),
         plan_limits: plan_limits(key, &plan_key, world),
         own_limits: own_limits(key, spec),
-        hours: input.when.as_ref().ok().and_then(|when| when.hours.clone()),
+        hours: hours.cloned(),
         senders: senders::held_to(key, &plan_key, world, &servers.candidates),
         mail_domain: mail_domain.clone(),
     };
@@ -61,8 +62,7 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
     let shared = [plan_limits(key, &plan_key, world), own_limits(key, spec)];
     let shared: Vec<Rate> = shared.into_iter().flatten().flat_map(|limits| limits.rates).collect();
     let left = run.left().map(|left| rollout.map_or(left, |rollout| rollout.left(left)));
-    let hours = input.when.as_ref().ok().and_then(|when| when.hours.as_deref());
-    let pace = Pace::of(&run, left, verdict.state, weighting, &servers.limits, (&shared, hours), now_ms);
+    let pace = Pace::of(&run, left, verdict.state, weighting, &servers.limits, (&shared, hours.map(|hours| &**hours)), now_ms);
     let rows = choices.rows_of(&servers, pace.by.as_ref(), input);
     let mut table = ServerTable::new(rows, table::counts(&servers.candidates, run.accepted()));
     if let Some(previous) = &input.previous {

@@ -99,6 +99,16 @@ struct Slot {
     sends: bool,
 }
 
+impl Slot {
+    /// Nothing new is rendered. What was last sent stays known: messages of it may be in flight.
+    fn cannot_be_sent(&mut self, state: State) {
+        self.state = state;
+        if let Some(made) = &mut self.made {
+            made.template = None;
+        }
+    }
+}
+
 /// The contents of all campaigns.
 pub(super) struct Contents {
     slots: BTreeMap<Key, Slot>,
@@ -239,14 +249,13 @@ impl Contents {
         }
     }
 
-    /// Notes that the content of a campaign cannot be looked up. What it last sent stays known, without its template: messages of it may
-    /// be in flight.
+    /// Notes that the content of a campaign cannot be looked up.
     fn block(&mut self, key: &Key) {
         self.hold(key, 0);
         self.queue.remove(key);
         let Some(slot) = self.slots.get_mut(key).filter(|slot| slot.state != State::Blocked) else { return };
-        (slot.state, slot.pending) = (State::Blocked, Pending::No);
-        slot.made.iter_mut().for_each(|made| made.template = None);
+        slot.pending = Pending::No;
+        slot.cannot_be_sent(State::Blocked);
         self.version += 1;
     }
 
@@ -331,8 +340,7 @@ impl Contents {
         let Prepared { generation, work, content_hash, people, template } = match result {
             Ok(prepared) => prepared,
             Err(blocker) => {
-                slot.state = State::Failed(blocker);
-                slot.made.iter_mut().for_each(|made| made.template = None);
+                slot.cannot_be_sent(State::Failed(blocker));
                 return;
             }
         };
@@ -344,8 +352,7 @@ impl Contents {
                 in_words(cost),
                 NAMESPACE_MAX >> 20
             );
-            slot.state = State::Failed(Blocker::lasting(Reason::InvalidContent, message));
-            slot.made.iter_mut().for_each(|made| made.template = None);
+            slot.cannot_be_sent(State::Failed(Blocker::lasting(Reason::InvalidContent, message)));
             return;
         }
         slot.made = Some(Made { generation, work, content_hash, people, template: None });
