@@ -24,6 +24,11 @@ def within(begins: int, ends: int, **more) -> dict:
     return {"zone": "UTC", "from": clock(begins), "to": clock(ends), **more}
 
 
+def set_hours(fleet, sending: dict):
+    """Writes the campaign with these hours."""
+    fleet.write("campaign.yaml", fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, sendingHours=sending))
+
+
 def waits(fleet, state: str, words: str):
     """Waits until the campaign is outside its hours, and says so in these words."""
 
@@ -74,20 +79,16 @@ def opened_and_closed_by_edits(place):
         server = fleets.smtp_server("relay", sink.port, limits={"rates": [{"messages": 40, "per": "1s"}]})
         fleet.write("fleet.yaml", server, fleets.plan("pro", "relay"))
 
-        def hours(sending: dict | None):
-            more = {"sendingHours": sending} if sending else {}
-            fleet.write("campaign.yaml", fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, **more))
-
         shut = within(3, 4)
-        hours(shut)
+        set_hours(fleet, shut)
         with fleet.start(once=False) as process:
             waits(fleet, "Scheduled", f"sending begins at {shut['from']} on ")
             require(not fleet.status("Campaign", "spring").get("startedAt"), "it has begun")
             require(sink.count()["accepted"] == 0, "it sends outside of its hours")
-            hours(within(-1, 3))
+            set_hours(fleet, within(-1, 3))
             wait_until(lambda: sink.count()["accepted"] > 40, SECONDS, "messages within the hours")
             shut = within(3, 4)
-            hours(shut)
+            set_hours(fleet, shut)
             waits(fleet, "Waiting", f"sending resumes at {shut['from']} on ")
             midway = nothing_is_in_flight(fleet, sink)
             require(midway < RECIPIENTS, "everybody was mailed before the hours ended")
@@ -98,7 +99,7 @@ def opened_and_closed_by_edits(place):
             says(process, f"sending resumes at {shut['from']} on ")
             require(settled(sink) == midway and process.running(), f"{sink.count()['accepted']} after a restart, {midway} before: {process.tail()}")
             process.kill()
-        hours(within(-1, 3))
+        set_hours(fleet, within(-1, 3))
         code, output = fleet.run_once()
         require(code == 0, f"exit {code}: {output}")
         everybody_once(sink, RECIPIENTS)
@@ -115,14 +116,10 @@ def each_by_their_own_clock(place):
         (fleet.config / "people.csv").write_text(f"email,name,zone\n{rows}")
         fleet.write("fleet.yaml", fleets.smtp_server("relay", sink.port), fleets.plan("pro", "relay"))
 
-        def hours(sending: dict | None):
-            more = {"sendingHours": sending} if sending else {}
-            fleet.write("campaign.yaml", fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, **more))
-
-        hours(within(-1, 3, zoneField="zones"))
+        set_hours(fleet, within(-1, 3, zoneField="zones"))
         code, output = fleet.run_once()
         require(code == 1 and "nobody in the audience has a field `zones`; did you mean `zone`?" in output, f"exit {code}: {output}")
-        hours({**within(-1, 3, zoneField="zone"), "zone": "Etc/GMT-6"})
+        set_hours(fleet, {**within(-1, 3, zoneField="zone"), "zone": "Etc/GMT-6"})
         with fleet.start(once=False) as process:
             waits(fleet, "Waiting", "Everybody who is left is in a zone where it is outside the sendingHours; sending resumes at ")
             require(set(sink.taken()) == {fleets.address(number) for number in range(0, RECIPIENTS, 2)}, f"{len(sink.taken())} are mailed")
@@ -134,7 +131,7 @@ def each_by_their_own_clock(place):
             require(settled(sink) == RECIPIENTS // 2 and process.running(), f"{sink.count()['accepted']} after a restart: {process.tail()}")
             process.kill()
         # Now by the clock of the others.
-        hours({**within(5, 9, zoneField="zone"), "zone": "Etc/GMT-6"})
+        set_hours(fleet, {**within(5, 9, zoneField="zone"), "zone": "Etc/GMT-6"})
         code, output = fleet.run_once()
         require(code == 0, f"exit {code}: {output}")
         everybody_once(sink, RECIPIENTS)

@@ -31,7 +31,29 @@ def own(path: Path):
         shutil.chown(each, NOBODY)
 
 
-class Postgres:
+class Database:
+    """A database server that runs until it is stopped."""
+
+    scheme: str
+    port: int
+    process: Process
+
+    def url(self, port: int = 0, password: str = QUOTED, **parameters: str) -> str:
+        """Its URL, perhaps by another port."""
+        query = "&".join(f"{name}={value}" for name, value in parameters.items())
+        return f"{self.scheme}://{USER}:{password}@127.0.0.1:{port or self.port}/{DATABASE}{'?' if query else ''}{query}"
+
+    def stop(self):
+        self.process.stop()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Postgres(Database):
     """A PostgreSQL with the database and a user who may read: SCRAM-SHA-256, and TLS where there is a certificate."""
 
     scheme = "postgres"
@@ -79,26 +101,11 @@ class Postgres:
         words = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port), "-U", "owner", "-d", database, "-c", statements]
         return subprocess.run(words, check=required, capture_output=True, text=True, timeout=300, env={**os.environ, "PGPASSWORD": PASSWORD})
 
-    def url(self, port: int = 0, password: str = QUOTED, **parameters: str) -> str:
-        """Its URL, perhaps by another port."""
-        query = "&".join(f"{name}={value}" for name, value in parameters.items())
-        return f"{self.scheme}://{USER}:{password}@127.0.0.1:{port or self.port}/{DATABASE}{'?' if query else ''}{query}"
 
-    def stop(self):
-        self.process.stop()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-
-class MariaDB:
+class MariaDB(Database):
     """A MariaDB with the database, tables made by `statements`, and a user who has every right on it; TLS where there is a certificate."""
 
     scheme = "mysql"
-    url = Postgres.url
 
     def __init__(self, folder: Path, statements: str, certificate=None):
         self.folder, self.port = folder / "mariadb", free_port()
@@ -132,15 +139,6 @@ class MariaDB:
         except KeyError:
             return "a user nobody"
         return "" if os.geteuid() == 0 else "root, to start MariaDB as another user"
-
-    def stop(self):
-        self.process.stop()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
 
 
 class Line:
