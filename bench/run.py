@@ -4,7 +4,8 @@
 Medians of at least three rounds, with the senders in turn within each round. CPU is the user and system time of the sender alone. The
 second table has round trips of 20 and 80 ms. smtp-source neither renders nor keeps a ledger; lettre's pool (`bench/lettre_pool.rs`)
 renders, keeps no ledger, and leaves Nagle's algorithm on, which costs it some 40 ms a message. `--quick` is a short run whose figures
-mean nothing.
+mean nothing. `--against BINARY` compares with another build of Mailfleet instead, in turn within each round: what a change does to
+rate and CPU, as a ratio.
 """
 
 import argparse
@@ -165,6 +166,31 @@ def throughput(place: Path, program: Path, pool: Path, messages: int, rounds: in
         return rows
 
 
+def compared(place: Path, program: Path, other: Path, messages: int, rounds: int) -> list[tuple[Row, Row]]:
+    """Each of Mailfleet's rows of the first table, with this build and with another."""
+    with contextlib.ExitStack() as stack:
+        fast = stack.enter_context(Sink(program, place, "fast", log=False))
+        piped = stack.enter_context(Sink(program, place, "piped", "--no-chunking", log=False))
+        targets = [("the fast sink", [fast.port]), ("the same, no CHUNKING", [piped.port])]
+        if not SmtpSink.missing():
+            targets.append(("two smtp-sinks", [stack.enter_context(SmtpSink(place)).port for _ in range(2)]))
+        row = lambda name, build, target, ports, kept: Row(name, target, lambda: mailfleet(place, build, ports, messages, kept))  # noqa: E731
+        pairs = [
+            tuple(row(f"{kept}, {name}", build, target, ports, kept) for name, build in (("this build", program), ("the other", other)))
+            for target, ports in targets
+            for kept in ("full", "normal")
+        ]
+        for number in range(rounds):
+            for pair in pairs:
+                # Each goes first in every second round.
+                for sent in pair if number % 2 else reversed(pair):
+                    rate, cpu = sent.send()
+                    sent.rates.append(rate)
+                    sent.cpu.append(cpu)
+                    print(f"round {number + 1}: {sent.name} to {sent.target}: {rate:,.0f}/s, {cpu:.4f} CPU s per 1,000", file=sys.stderr, flush=True)
+    return pairs
+
+
 OFFERS = {"CHUNKING and PIPELINING": [], "PIPELINING only": ["--no-chunking"], "neither": ["--no-chunking", "--no-pipelining"]}
 
 
@@ -235,9 +261,18 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="one round of 10,000 messages, to see that it runs")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a target is missed")
+    parser.add_argument("--against", type=Path, metavar="BINARY", help="another build of Mailfleet to compare with, and nothing else")
     options = parser.parse_args()
     messages, rounds = (10_000, 1) if options.quick else (options.messages, max(options.rounds, 3))
     program, place = fleets.binary(), folder("bench")
+    if options.against:
+        pairs = compared(place, program, options.against.resolve(), messages, rounds)
+        print(f"{messages:,} messages of 5 KB, {os.cpu_count()} cores, medians of {len(pairs[0][0].rates)}; this build beside {options.against}\n")
+        print(table(["ledger", "sink", "messages/s", "the other", "ratio", "CPU s per 1,000", "the other", "ratio"], [
+            [new.name.split(",")[0], new.target, f"{new.rate():,.0f}", f"{old.rate():,.0f}", f"{new.rate() / old.rate():.2f}",
+             f"{new.cpu_per_1000():.4f}", f"{old.cpu_per_1000():.4f}", f"{new.cpu_per_1000() / old.cpu_per_1000():.2f}"] for new, old in pairs
+        ]))  # fmt: skip
+        return
     before = fdatasync_milliseconds(place)
     pool = program.parent / "examples/lettre-pool"
     if not pool.exists():

@@ -1,17 +1,20 @@
 //! What the ledger knows about the objects of a snapshot: generations and runs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::hash;
+mod hashes;
+
 use crate::{
     decide::{InLedger, Recorded, pauses},
     feedback::{Complaints, FeedbackCounts, Judged},
     ledger::{Facts, Generation, LedgerError, RunKey, RunRecord, SentAlike, ServerRecord, SpecHash, StandingOf},
-    resources::{
-        Campaign, CampaignSpec, Key, Kind, SendingServer, audience::Audience, content::Content, resume::Handled, rollout::Reached,
-    },
+    resources::{Campaign, Key, Kind, SendingServer, resume::Handled, rollout::Reached},
     source::{Snapshot, Sourced},
 };
+use hashes::{HasSpec, MESSAGES, Sent, SpecHashes};
 
 /// What the ledger knows about a campaign's run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,32 +68,15 @@ pub struct LedgerFacts {
 pub(super) struct FactFinder<F> {
     ledger: F,
     known: BTreeMap<(&'static str, Key), Generation>,
+    spec_hashes: SpecHashes,
     /// What campaigns send, as they were read last.
     messages: BTreeMap<Key, Sent>,
+    /// The campaigns whose documents were broken at the last look.
+    broken: BTreeSet<Key>,
     /// What was known of servers when that could be read last; `None` if it never could.
     known_servers: Option<BTreeMap<Key, ServerRecord>>,
     /// When complaints were last asked for, milliseconds, and the answer.
     complaints: Option<(i64, Arc<BTreeMap<String, Complaints>>)>,
-}
-
-/// What a campaign sends.
-struct Sent {
-    /// The campaign, as it was read.
-    object: Arc<Campaign>,
-    /// The hash of each of [`MESSAGES`].
-    hashes: [u64; MESSAGES.len()],
-    /// Whether the ledger has them.
-    is_recorded: bool,
-}
-
-impl Sent {
-    /// The hashes as the ledger keeps them, each with the time within which another campaign with the same is asked about.
-    fn messages(&self, key: &Key) -> impl Iterator<Item = (SpecHash, i64)> {
-        MESSAGES.iter().zip(self.hashes).map(|((kind, within_ms), spec_hash)| {
-            let message = SpecHash { kind: (*kind).to_owned(), key: key.clone(), spec_hash };
-            (message, *within_ms)
-        })
-    }
 }
 
 /// How far back complaints are counted, milliseconds.
@@ -100,7 +86,15 @@ const COMPLAINTS_EVERY_MS: i64 = 60_000;
 
 impl<F: Facts> FactFinder<F> {
     pub fn new(ledger: F) -> Self {
-        Self { ledger, known: BTreeMap::new(), messages: BTreeMap::new(), known_servers: None, complaints: None }
+        Self {
+            ledger,
+            known: BTreeMap::new(),
+            spec_hashes: SpecHashes::default(),
+            messages: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            known_servers: None,
+            complaints: None,
+        }
     }
 
     /// The ledger that is asked.
@@ -165,16 +159,18 @@ impl<F: Facts> FactFinder<F> {
         self.complaints.as_ref().map(|(_, found)| found.clone()).unwrap_or_default()
     }
 
-    async fn record_generations<K: Kind + HasSpec>(&self, objects: &BTreeMap<Key, Sourced<K>>, now_ms: i64, facts: &mut LedgerFacts) {
+    async fn record_generations<K: Kind + HasSpec>(&mut self, objects: &BTreeMap<Key, Sourced<K>>, now_ms: i64, facts: &mut LedgerFacts) {
         if objects.values().all(|sourced| sourced.origin.file().is_none()) {
             return;
         }
         let observed = objects.iter().map(|(key, sourced)| SpecHash {
             kind: K::KIND.to_owned(),
             key: key.clone(),
-            spec_hash: hash(&sourced.object.spec_json()),
+            spec_hash: self.spec_hashes.of(K::KIND, key, &sourced.object),
         });
-        let known = match self.ledger.generations(observed.collect(), now_ms).await {
+        let observed = observed.collect();
+        self.spec_hashes.retain(K::KIND, |key| objects.contains_key(key));
+        let known = match self.ledger.generations(observed, now_ms).await {
             Ok(known) => known,
             Err(error) => {
                 tracing::error!(%error, "generations could not be recorded in the ledger");
@@ -228,15 +224,11 @@ impl<F: Facts> FactFinder<F> {
     /// Of runs that have not begun: whether they may be others under a new name. What they would send is recorded, to know them again
     /// should they be renamed later.
     async fn find_renamed(&mut self, snapshot: &Snapshot, now_ms: i64, facts: &mut LedgerFacts) {
-        let campaigns = &snapshot.campaigns;
-        self.note_messages(campaigns);
-        let is_here = |key: &Key| {
-            campaigns.contains_key(key) || snapshot.broken.iter().any(|broken| broken.kind == Campaign::KIND && broken.key == *key)
-        };
+        self.note_messages(snapshot);
         let asked: Vec<SentAlike> = self
             .messages
             .iter()
-            .filter(|(key, _)| is_absent(facts, key))
+            .filter(|(key, sent)| !sent.is_unlike && is_absent(facts, key))
             .flat_map(|(key, sent)| {
                 let run = RunKey::new(&*key.namespace, &*key.name, sent.object.spec.run());
                 sent.messages(key).map(move |(message, within_ms)| {
@@ -255,10 +247,16 @@ impl<F: Facts> FactFinder<F> {
         };
         match found {
             Ok(alike) => {
-                for (key, names) in keys.into_iter().zip(alike) {
-                    let gone = names.into_iter().find(|name| !is_here(&Key::new(&*key.namespace, name.as_str())));
-                    if let Some(run) = facts.runs.get_mut(&key) {
-                        run.renamed_from = run.renamed_from.take().or(gone);
+                let is_here = |key: &Key| snapshot.campaigns.contains_key(key) || self.broken.contains(key);
+                for (key, names) in keys.iter().zip(&alike) {
+                    let gone = names.iter().find(|name| !is_here(&Key::new(&*key.namespace, name.as_str())));
+                    if let Some(run) = facts.runs.get_mut(key) {
+                        run.renamed_from = run.renamed_from.take().or(gone.cloned());
+                    }
+                }
+                for (of, names) in keys.chunks(MESSAGES.len()).zip(alike.chunks(MESSAGES.len())) {
+                    if let Some(sent) = of.first().and_then(|key| self.messages.get_mut(key)) {
+                        sent.is_unlike = names.iter().all(|names| names.is_empty());
                     }
                 }
             }
@@ -271,13 +269,17 @@ impl<F: Facts> FactFinder<F> {
     }
 
     /// Keeps what campaigns send; it is hashed again only for those that were read anew.
-    fn note_messages(&mut self, campaigns: &BTreeMap<Key, Sourced<Campaign>>) {
+    fn note_messages(&mut self, snapshot: &Snapshot) {
+        let campaigns = &snapshot.campaigns;
+        let broken = snapshot.broken.iter().filter(|broken| broken.kind == Campaign::KIND).map(|broken| broken.key.clone());
+        let broken = std::mem::replace(&mut self.broken, broken.collect());
+        let is_gone = |key: &Key| !campaigns.contains_key(key) && !self.broken.contains(key);
+        if self.messages.keys().chain(&broken).any(is_gone) {
+            self.messages.values_mut().for_each(|sent| sent.is_unlike = false);
+        }
         self.messages.retain(|key, sent| campaigns.get(key).is_some_and(|sourced| Arc::ptr_eq(&sourced.object, &sent.object)));
         for (key, sourced) in campaigns {
-            self.messages.entry(key.clone()).or_insert_with(|| {
-                let object = sourced.object.clone();
-                Sent { hashes: hashes_of(&object), object, is_recorded: false }
-            });
+            self.messages.entry(key.clone()).or_insert_with(|| Sent::new(sourced.object.clone()));
         }
     }
 
@@ -328,47 +330,13 @@ fn is_absent(facts: &LedgerFacts, key: &Key) -> bool {
     facts.runs.get(key).is_some_and(|run| run.in_ledger == InLedger::Absent)
 }
 
-/// A campaign that shares its audience and only a part of its message with one that is gone may be that one, renamed and edited at once,
-/// if it began within this time, milliseconds. A newsletter that comes out each day or week may have the same subject each time, or the
-/// same file for its bodies.
-const EDITED_WITHIN_MS: i64 = 20 * 3_600_000;
-/// The kinds under which the ledger keeps hashes of what a campaign sends and to whom: the whole, the audience with the subject, and the
-/// audience with the bodies; each with the time within which another campaign with the same hash is asked about, milliseconds.
-const MESSAGES: [(&str, i64); 3] = [("Message", i64::MAX), ("Subject", EDITED_WITHIN_MS), ("Bodies", EDITED_WITHIN_MS)];
-
-/// What a campaign sends, and to whom, as the spec has it: the same under another name, plan or schedule.
-fn hashes_of(campaign: &Campaign) -> [u64; MESSAGES.len()] {
-    let CampaignSpec { from, reply_to, subject, content, audience, .. } = &campaign.spec;
-    let Audience { csv, json_lines, sql, inline, outcomes, .. } = audience;
-    let Content { html, html_from, text, text_from, mjml, mjml_from, .. } = content;
-    let (people, bodies) = ((csv, json_lines, sql, inline, outcomes), (html, html_from, text, text_from, mjml, mjml_from));
-    [
-        serde_json::to_string(&(from, reply_to, subject, content, audience)),
-        serde_json::to_string(&(&people, subject)),
-        serde_json::to_string(&(&people, bodies)),
-    ]
-    .map(|sent| hash(&sent.unwrap_or_default()))
-}
-
-/// Objects whose spec can be hashed.
-trait HasSpec {
-    /// The spec as JSON; equal specs give equal JSON.
-    fn spec_json(&self) -> String;
-}
-
-impl<S: serde::Serialize, T> HasSpec for crate::resources::Object<S, T> {
-    fn spec_json(&self) -> String {
-        serde_json::to_string(&self.spec).unwrap_or_default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use rusqlite::Connection;
 
-    use super::*;
+    use super::{hashes::EDITED_WITHIN_MS, *};
     use crate::{
         ledger::{Ledger, LedgerOptions, RecordedFacts, RunStart, Synchronous},
         resources::SendingServer,
@@ -400,7 +368,7 @@ mod tests {
             self.0.runs(keys).await
         }
 
-        async fn alike(&self, asked: Vec<SentAlike>) -> Result<Vec<Vec<String>>, LedgerError> {
+        async fn alike(&self, asked: Vec<SentAlike>) -> Result<Vec<Arc<[String]>>, LedgerError> {
             self.0.alike(asked).await
         }
 
@@ -506,6 +474,39 @@ mod tests {
             let known: Vec<_> = known.filter_map(|(key, run)| Some((key, run.renamed_from?))).collect();
             assert_eq!(known, wanted, "{campaigns:?}, by the process that sends");
         }
+        let _ = std::fs::remove_dir_all(&folder);
+    }
+
+    #[tokio::test]
+    async fn a_campaign_that_waits_is_asked_about_once_another_like_it_has_begun_and_is_gone() {
+        let folder = std::env::temp_dir().join(format!("mailfleet-waits-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let ledger =
+            Ledger::open(&folder, LedgerOptions { synchronous: Synchronous::Normal, ..LedgerOptions::default() }).expect("a ledger");
+        let mut facts = FactFinder::new(ledger.clone());
+        let both: BTreeMap<_, _> = ["spring", "summer"].map(|name| campaign(name, "Hi", "first")).into();
+        let summer = Key::new("default", "summer");
+        let alone = BTreeMap::from([(summer.clone(), both[&summer].clone())]);
+        let broken = crate::source::Broken {
+            kind: Campaign::KIND,
+            key: Key::new("default", "spring"),
+            message: String::new(),
+            document: Arc::default(),
+            origin: Origin::Cluster(Arc::default()),
+            previous_status: None,
+        };
+        let mut seen = Vec::new();
+        for (campaigns, broken) in [(&both, vec![]), (&both, vec![]), (&alone, vec![broken]), (&alone, vec![]), (&alone, vec![])] {
+            let snapshot = Snapshot { campaigns: campaigns.clone(), broken, ..Snapshot::default() };
+            let run = facts.of(&snapshot, 3000).await.runs.remove(&summer).expect("its run");
+            seen.push((run.renamed_from, facts.messages[&summer].is_unlike));
+            if seen.len() == 1 {
+                ledger.begin_run(&RunKey::new("default", "spring", "first"), RunStart::default(), 2000).await.expect("a run");
+            }
+        }
+        let gone = || (Some("spring".to_owned()), false);
+        // A document that is broken is there, and the ledger is not asked.
+        assert_eq!(seen, [(None, true), (None, true), (None, true), gone(), gone()]);
         let _ = std::fs::remove_dir_all(&folder);
     }
 

@@ -29,11 +29,11 @@ pub trait Facts: Send + Sync {
     /// When the database cannot be read.
     fn runs(&self, keys: Vec<RunKey>) -> impl Future<Output = Result<Vec<Option<RunRecord>>, LedgerError>> + Send;
 
-    /// The campaigns that sent alike, for each run that is asked for.
+    /// The campaigns that sent alike, for each run that is asked for; of those of one kind, all within the same time.
     ///
     /// # Errors
     /// When the database cannot be read.
-    fn alike(&self, asked: Vec<SentAlike>) -> impl Future<Output = Result<Vec<Vec<String>>, LedgerError>> + Send;
+    fn alike(&self, asked: Vec<SentAlike>) -> impl Future<Output = Result<Vec<Arc<[String]>>, LedgerError>> + Send;
 
     /// What was reported as spam, and how much was accepted, of the runs of each namespace that are open or were closed since.
     ///
@@ -63,7 +63,7 @@ impl Facts for Ledger {
         self.find_runs(keys).await
     }
 
-    async fn alike(&self, asked: Vec<SentAlike>) -> Result<Vec<Vec<String>>, LedgerError> {
+    async fn alike(&self, asked: Vec<SentAlike>) -> Result<Vec<Arc<[String]>>, LedgerError> {
         Self::alike(self, asked).await
     }
 
@@ -123,10 +123,9 @@ impl Facts for RecordedFacts {
             .await
     }
 
-    async fn alike(&self, asked: Vec<SentAlike>) -> Result<Vec<Vec<String>>, LedgerError> {
-        let absent = vec![Vec::new(); asked.len()];
-        let each = move |connection: &_| asked.iter().map(|asked| generations::alike(connection, asked)).collect();
-        self.ask(absent, move |reader| reader.read(each)).await
+    async fn alike(&self, asked: Vec<SentAlike>) -> Result<Vec<Arc<[String]>>, LedgerError> {
+        let absent = vec![Arc::default(); asked.len()];
+        self.ask(absent, move |reader| reader.read(|connection| generations::alike(connection, &asked))).await
     }
 
     async fn complaints(&self, since_ms: i64) -> Result<BTreeMap<String, Complaints>, LedgerError> {

@@ -1,5 +1,10 @@
 //! Generations of objects that come from files: in a cluster the API server counts them, for files the ledger does.
 
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
@@ -50,17 +55,31 @@ pub(super) fn predicted(connection: &Connection, specs: &[SpecHash], now_ms: i64
         .collect())
 }
 
-/// The campaigns that sent alike.
-pub(super) fn alike(connection: &Connection, asked: &SentAlike) -> Result<Vec<String>, Fault> {
+/// The campaigns that sent alike, by name, for each that asks. A thousand that send the same are looked for once.
+pub(super) fn alike(connection: &Connection, asked: &[SentAlike]) -> Result<Vec<Arc<[String]>>, Fault> {
+    let mut known: HashMap<(&str, &str, &str, u64), Arc<[String]>> = HashMap::new();
+    asked
+        .iter()
+        .map(|asked| {
+            let SentAlike { run, message, .. } = asked;
+            Ok(match known.entry((&message.kind, &run.namespace, &run.run, message.spec_hash)) {
+                Entry::Occupied(entry) => entry.get().clone(),
+                Entry::Vacant(entry) => entry.insert(names_alike(connection, asked)?).clone(),
+            })
+        })
+        .collect()
+}
+
+fn names_alike(connection: &Connection, asked: &SentAlike) -> Result<Arc<[String]>, Fault> {
     // By the hash alone: a campaign of a kind and namespace with thousands would be looked for among all of them.
     let mut statement = connection.prepare_cached(
         "SELECT o.name FROM objects o INDEXED BY objects_by_hash JOIN runs r ON r.namespace = o.namespace AND r.campaign = o.name
-         WHERE o.spec_hash = ?1 AND o.kind = ?2 AND o.namespace = ?3 AND r.run = ?4 AND o.name <> ?5 AND r.started_at_ms >= ?6
+         WHERE o.spec_hash = ?1 AND o.kind = ?2 AND o.namespace = ?3 AND r.run = ?4 AND r.started_at_ms >= ?5
          ORDER BY o.name",
     )?;
     let SentAlike { run, message, since_ms } = asked;
     let hash = message.spec_hash.cast_signed();
-    let names = statement.query_map(params![hash, message.kind, run.namespace, run.run, run.campaign, since_ms], |row| row.get(0))?;
+    let names = statement.query_map(params![hash, message.kind, run.namespace, run.run, since_ms], |row| row.get(0))?;
     Ok(names.collect::<Result<_, _>>()?)
 }
 

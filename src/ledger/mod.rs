@@ -196,13 +196,12 @@ impl Ledger {
         self.call(move |writer| writer.book.read(|connection| keys.iter().map(|key| runs::find_run(connection, key)).collect())).await
     }
 
-    /// The campaigns that sent alike, for each run that is asked for.
+    /// The campaigns that sent alike, for each run that is asked for; of those of one kind, all within the same time.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn alike(&self, asked: Vec<SentAlike>) -> Result<Vec<Vec<String>>, LedgerError> {
-        let each = move |connection: &_| asked.iter().map(|asked| generations::alike(connection, asked)).collect();
-        self.call(move |writer| writer.book.read(each)).await
+    pub async fn alike(&self, asked: Vec<SentAlike>) -> Result<Vec<Arc<[String]>>, LedgerError> {
+        self.call(move |writer| writer.book.read(|connection| generations::alike(connection, &asked))).await
     }
 
     /// Begins a run, or continues it. Claims that an earlier process left without an outcome become `Unknown` (`Skip`), or are

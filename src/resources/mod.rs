@@ -26,7 +26,7 @@ pub(crate) mod url_auth;
 pub(crate) mod vendor_fields;
 pub(crate) mod webhook;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -99,8 +99,8 @@ pub struct Object<S, T> {
     pub kind: String,
     /// Name, namespace, labels.
     pub metadata: Metadata,
-    /// The desired state; a person writes it.
-    pub spec: S,
+    /// The desired state; a person writes it. Shared by all copies of the object.
+    pub spec: Arc<S>,
     /// The observed state; Mailfleet writes it, and ignores it in files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<T>,

@@ -17,12 +17,12 @@ pub(super) fn without_waits(snapshot: Snapshot, first: Option<usize>, egress: Eg
     let mut hurried = snapshot.clone();
     for server in hurried.servers.values_mut() {
         let spec = &server.object.spec;
-        let spec = SendingServerSpec { provider: ProviderSpec::outbox(Outbox::default()), limits: None, warmup: None, ..spec.clone() };
-        server.object = Arc::new(SendingServer { spec, ..(*server.object).clone() });
+        let spec = SendingServerSpec { provider: ProviderSpec::outbox(Outbox::default()), limits: None, warmup: None, ..(**spec).clone() };
+        server.object = Arc::new(SendingServer { spec: Arc::new(spec), ..(*server.object).clone() });
     }
     for plan in hurried.plans.values_mut() {
         let mut object = (*plan.object).clone();
-        object.spec = PlanSpec { limits: None, ..object.spec };
+        object.spec = Arc::new(PlanSpec { limits: None, ..(*object.spec).clone() });
         plan.object = Arc::new(object);
     }
     for (key, campaign) in &mut hurried.campaigns {
@@ -39,12 +39,12 @@ pub(super) fn without_waits(snapshot: Snapshot, first: Option<usize>, egress: Eg
 }
 
 fn hurry(campaign: &mut Sourced<Campaign>, audience: Option<Audience>) {
-    let spec = campaign.object.spec.clone();
+    let spec = (*campaign.object.spec).clone();
     let mut audience = audience.unwrap_or_else(|| spec.audience.clone());
     audience.exclude.retain(|list| list.outcomes.is_none());
     let spec =
         CampaignSpec { start_at: None, starting_deadline: None, sending_hours: None, suspend: None, rollout: None, audience, ..spec };
-    campaign.object = Arc::new(Campaign { spec, ..(*campaign.object).clone() });
+    campaign.object = Arc::new(Campaign { spec: Arc::new(spec), ..(*campaign.object).clone() });
 }
 
 /// Campaigns that exclude people of other runs: the ledger of a dry run has none.

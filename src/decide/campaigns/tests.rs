@@ -362,7 +362,7 @@ fn campaigns_that_choose_alike_share_their_lists_over_the_turns() {
     // Half of them choose differently, and the resulting lists are the same.
     for number in 0..20 {
         let mut campaign = (*first.object).clone();
-        campaign.spec.from.address = format!("a@example-{}.com", number % 2);
+        Arc::make_mut(&mut campaign.spec).from.address = format!("a@example-{}.com", number % 2);
         let input = CampaignInput { object: Arc::new(campaign), ..first.clone() };
         world.campaigns.insert(Key::new("default", format!("campaign-{number}")), input);
     }

@@ -1,4 +1,4 @@
-use std::time::Duration as StdDuration;
+use std::{sync::Arc, time::Duration as StdDuration};
 
 use super::*;
 use crate::{
@@ -97,7 +97,7 @@ fn a_status_says_where_warm_up_is_and_what_domains_were_sent() {
     let yaml = "{provider: {outbox: {}}, limits: {perDomain: [{domains: [gmail.com], rates: [{messages: 5, per: 1s}, {messages: 100, per: 1h}]}, {domains: [yahoo.com], rates: [{messages: 1, per: 1s}]}]}, warmup: {startDate: 2025-11-22, schedule: [100, 200, 400]}}";
     let (key, now_ms) = (Key::new("default", "relay"), 1_764_000_000_000);
     let object = crate::resources::SendingServer {
-        spec: spec(yaml),
+        spec: Arc::new(spec(yaml)),
         ..serde_saphyr::from_str(
             "{apiVersion: mailfleet.dev/v1alpha1, kind: SendingServer, metadata: {name: relay}, spec: {provider: {outbox: {}}}}",
         )

@@ -193,7 +193,7 @@ async fn a_campaign_without_the_links_that_it_needs_is_not_prepared() {
     let (resolver, object) = campaign("shop/spring", "{text: Hi}", std::path::Path::new("/nowhere"));
     let reason = |unsubscribe: &str, has_links| {
         let mut object = (*object).clone();
-        object.spec.unsubscribe = serde_saphyr::from_str(unsubscribe).expect("a spec");
+        Arc::make_mut(&mut object.spec).unsubscribe = serde_saphyr::from_str(unsubscribe).expect("a spec");
         ContentResolver { has_links, ..resolver.clone() }
             .stamp(&Arc::new(object), 1)
             .err()
