@@ -8,6 +8,7 @@ mailed twice than status announces. What is uncertain was on the wire at a kill;
 
 import random
 import signal
+import sqlite3
 import subprocess
 import time
 from collections import Counter
@@ -36,6 +37,8 @@ class Way:
     options: tuple[str, ...] = ()
     # An API: how long a call takes, seconds.
     call: float = 0.0
+    # Whether the people come from a database, and each message carries files.
+    is_rich: bool = False
 
     def at_risk_max(self) -> int | None:
         """How many messages a kill can make unknown at two servers."""
@@ -47,8 +50,20 @@ WAYS = {
     "api": Way(3, 10, call=0.02),
     "smtp-line": Way(10, 2, delay="0ms", line="40ms", options=("--no-chunking",)),
     "api-line": Way(5, 10, call=0.08),
+    "sql-attachments": Way(3, None, is_rich=True),
 }
-QUICK_WAYS = ("smtp", "api", "smtp-line")
+QUICK_WAYS = ("smtp", "api", "smtp-line", "sql-attachments")
+
+
+def rich(fleet: fleets.Fleet, recipients: int) -> tuple[dict, dict]:
+    """An audience in a database, and a content with a file for everybody."""
+    with sqlite3.connect(fleet.config / "people.db") as database:
+        database.execute("CREATE TABLE people (id INTEGER PRIMARY KEY, email TEXT, name TEXT)")
+        database.executemany("INSERT INTO people (email, name) VALUES (?, ?)", ((fleets.address(number), f"Person {number}") for number in range(recipients)))
+    database.close()
+    (fleet.config / "terms.pdf").write_bytes(random.Random(1).randbytes(60_000))
+    content = {"text": "Dear {{ name }},\n\nthe terms are attached.\n", "attachments": [{"path": "terms.pdf", "filename": "Terms for {{ name }}.pdf"}]}
+    return {"sql": {"path": "people.db", "query": "SELECT email, name FROM people"}}, content
 
 
 def build(place, program, recipients: int, unknown: str, way: str) -> tuple[fleets.Fleet, list]:
@@ -75,7 +90,10 @@ def build(place, program, recipients: int, unknown: str, way: str) -> tuple[flee
         servers += [sink.secret() for sink in sinks]
     # The same for all: SendGrid's messages share a call where their bodies are equal.
     content = {"text": "Dear reader,\n\nthis is the news.\n"}
-    campaign = fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, whenOutcomeIsUnknown=unknown, content=content)
+    audience = {"csv": {"path": "people.csv"}}
+    if how.is_rich:
+        audience, content = rich(fleet, recipients)
+    campaign = fleets.campaign("spring", "pro", audience, whenOutcomeIsUnknown=unknown, content=content)
     fleet.write("fleet.yaml", *servers, fleets.plan("pro", "server-a", "server-b"), campaign)
     return fleet, sinks
 
@@ -292,7 +310,9 @@ def status_writes(program, kills: int, servers: int, chance: random.Random) -> s
             # A file is read once nobody has written it for a second: every status changes soon after the start.
             time.sleep(1.1)
             process = fleet.start(group=True, once=False)
-            time.sleep(3 if turn + 1 == kills else chance.uniform(0.05, 0.6))
+            time.sleep(chance.uniform(0.05, 0.6))
+            if turn + 1 == kills:
+                wait_until(lambda: len(list(fleet.state.glob("status/*/*/*.yaml"))) == servers + 1, 60, "a status of each object")
             require(process.running(), f"mailfleet run ended: {process.tail()}")
             process.kill(group=True)
             broken = fleet.broken_status_files()
@@ -308,7 +328,7 @@ def status_writes(program, kills: int, servers: int, chance: random.Random) -> s
 def main():
     cases = Cases(__doc__)
     cases.option("--quick", action="store_true", help="5 kills of 4,000 recipients instead of 25 of 20,000")
-    cases.option("--over", choices=tuple(WAYS), action="append", help="only over this: SMTP or vendors' APIs, each also with a round trip of 80 ms")
+    cases.option("--over", choices=tuple(WAYS), action="append", help="only over this: SMTP or vendors' APIs, each also with a round trip of 80 ms; or with a database and attachments")
     cases.option("--seed", type=int, default=random.randrange(1 << 32), help="repeats the random points of a run, also of a single case")
     options = cases.parse()
     recipients, kills = (4_000, 5) if options.quick else (20_000, 25)
