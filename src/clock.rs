@@ -29,6 +29,12 @@ impl SteadyClock {
     }
 }
 
+/// The time that processors have worked for this process, all threads together (`CLOCK_PROCESS_CPUTIME_ID`).
+pub fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// The time since boot, sleep included (`CLOCK_BOOTTIME`).
 #[cfg(target_os = "linux")]
 fn since_boot() -> Duration {
@@ -46,6 +52,16 @@ fn since_boot() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_of_processors_is_that_of_work() {
+        let (began, before) = (std::time::Instant::now(), processor_time());
+        while processor_time() < before + Duration::from_millis(20) {
+            std::hint::black_box(0);
+        }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        assert!(began.elapsed() * u32::try_from(threads).expect("few") >= Duration::from_millis(20), "work takes time");
+    }
 
     #[test]
     fn it_goes_with_the_wall_clock_and_counts_sleep() {

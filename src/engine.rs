@@ -38,7 +38,7 @@ pub(crate) use probes::probe_once;
 pub use webhooks::Webhooks;
 
 use crate::{
-    clock::SteadyClock,
+    clock::{SteadyClock, processor_time},
     decide::{self, CampaignInput, Decision, Observations, ProbeResult, ServerObservation, World},
     dispatch::{Dispatch, Event, Handover},
     ledger::{Ledger, LedgerError, LedgerErrorKind},
@@ -107,15 +107,17 @@ pub async fn run(
     let mut engine = Engine::start(options, ledger, snapshots, sink, view).await?;
     let mut stop = std::pin::pin!(stop);
     loop {
-        let began = Instant::now();
-        let looked = engine.look_up().await;
+        let (began, busy) = (Instant::now(), processor_time());
+        let waited = engine.look_up().await;
         engine.judge_servers().await;
         let decision = engine.decide();
         engine.act(&decision, began);
         if let Some(end) = engine.end(&decision, once) {
             return engine.stop(end, grace).await;
         }
-        let mut pace = engine.pace(&decision, began, looked);
+        // On a busy machine a turn also waits for a processor, which is no work.
+        let worked = began.elapsed().saturating_sub(waited).min(processor_time().saturating_sub(busy));
+        let mut pace = engine.pace(&decision, worked);
         while Instant::now() < pace.due().into() {
             tokio::select! {
                 biased;
@@ -282,12 +284,12 @@ impl Engine {
         self.lost_ledger().map(|error| End::NoLedger(EngineError::Ledger(error)))
     }
 
-    /// How the next turn is paced.
-    fn pace(&self, decision: &Decision, began: Instant, waited: Duration) -> Pace {
+    /// How the next turn is paced, after one that took so long.
+    fn pace(&self, decision: &Decision, worked: Duration) -> Pace {
         let wake = decision.wake_at_ms.min(self.statuses.wake_at_ms()) - self.clock.now_ms();
         let wake = Duration::from_millis(u64::try_from(wake).unwrap_or(0).max(5));
         let wake = wake.min(self.lookup.looks_again_after().unwrap_or(LOOK_AGAIN));
-        Pace::after(std::time::Instant::now(), began.elapsed().saturating_sub(waited), wake)
+        Pace::after(std::time::Instant::now(), worked, wake)
     }
 
     /// Waits until something happens, or until `due`; returns whether it may change a decision.
