@@ -99,7 +99,8 @@ pub struct Object<S, T> {
     pub kind: String,
     /// Name, namespace, labels.
     pub metadata: Metadata,
-    /// The desired state; a person writes it. Shared by all copies of the object.
+    /// The desired state; a person writes it.
+    // Shared by all copies of the object.
     pub spec: Arc<S>,
     /// The observed state; Mailfleet writes it, and ignores it in files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
