@@ -98,6 +98,7 @@ pub fn template() -> Arc<Template> {
         unsubscribe_url: None,
         one_click: false,
         attachments: Vec::new(),
+        parts: None,
     };
     Arc::new(Template::compile(&content).unwrap_or_else(|_| unreachable!("a good template")))
 }

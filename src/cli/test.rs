@@ -279,6 +279,7 @@ fn compose(key: &Key, message: &TestMessage) -> Result<Outgoing, String> {
         unsubscribe_url: None,
         one_click: false,
         attachments: Vec::new(),
+        parts: None,
     };
     let joined = |faults: Vec<message::Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let template = Template::compile(&content).map_err(joined)?;

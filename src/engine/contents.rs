@@ -21,7 +21,7 @@ use tokio::{
 
 use queue::{Queue, Rank};
 pub(crate) use resolver::{ContentResolver, NewestSecrets};
-use resolver::{Prepared, Stamp};
+use resolver::{PartsRead, Prepared, Stamp};
 use share::{NAMESPACE_MAX, Shares};
 
 use crate::{
@@ -49,6 +49,8 @@ pub(crate) struct Done {
     key: Key,
     ticket: u64,
     result: Result<Prepared, Blocker>,
+    /// The files of parts that were read for it.
+    parts: PartsRead,
 }
 
 /// The state of a campaign's content.
@@ -87,6 +89,8 @@ struct Made {
 struct Slot {
     resolver: ContentResolver,
     stamp: Stamp,
+    /// The files of parts that were read last.
+    parts: PartsRead,
     rank: Rank,
     state: State,
     pending: Pending,
@@ -226,7 +230,8 @@ impl Contents {
         let dated = facts.generations.get(&(Campaign::KIND, key.clone()));
         let of_object = || sourced.object.metadata.creation_timestamp.map_or(0, jiff::Timestamp::as_millisecond);
         let generation = dated.map_or_else(|| sourced.object.generation(), |dated| dated.number);
-        if let Some(blocker) = resolver.being_written(&sourced.object.spec) {
+        let of_parts = || self.slots.get(&key)?.parts.being_written();
+        if let Some(blocker) = resolver.being_written(&sourced.object.spec).or_else(of_parts) {
             self.is_being_written = true;
             // Until then, what was last read completely stays valid.
             let made = self.slots.get(&key).and_then(|slot| slot.made.as_ref());
@@ -264,13 +269,15 @@ impl Contents {
         let key = resolver.key.clone();
         let Some(slot) = self.slots.get_mut(&key) else {
             let (state, pending) = (State::New, Pending::InLine);
-            let slot = Slot { resolver, stamp, rank: rank.clone(), state, pending, made: None, cost: 0, held: 0, sends: false };
+            let parts = PartsRead::default();
+            let slot = Slot { resolver, stamp, parts, rank: rank.clone(), state, pending, made: None, cost: 0, held: 0, sends: false };
             self.slots.insert(key.clone(), slot);
             self.queue.push(&key, rank);
             self.fresh.insert(key);
             return;
         };
-        let is_same = slot.stamp.is_same(&stamp);
+        // Asked for once: those that are read anew are known when they are.
+        let is_same = slot.stamp.is_same(&stamp) && slot.parts.holds();
         // What failed in a file system may succeed now.
         let tries_again = match &slot.state {
             State::Failed(problem) => problem.reason != Reason::InvalidContent,
@@ -282,6 +289,7 @@ impl Contents {
         (slot.resolver, slot.stamp, slot.rank) = (resolver, stamp, rank);
         if !is_same {
             slot.state = State::New;
+            slot.parts = PartsRead::default();
         }
         if !is_same || (tries_again && slot.pending == Pending::No) {
             slot.pending = Pending::InLine;
@@ -321,11 +329,14 @@ impl Contents {
 
     /// Takes a prepared content; returns its campaign, unless that has changed meanwhile.
     pub fn take(&mut self, done: Done) -> Option<Key> {
-        let Done { key, ticket, result } = done;
+        let Done { key, ticket, result, parts } = done;
         self.queue.ended(&key.namespace);
         let is_of_now = self.slots.get(&key).is_some_and(|slot| slot.pending == Pending::UnderWay(ticket));
         if is_of_now {
             self.fresh.remove(&key);
+            if let Some(slot) = self.slots.get_mut(&key) {
+                slot.parts = parts;
+            }
             self.settle(&key, result);
         }
         self.start();
@@ -458,10 +469,11 @@ impl Contents {
             let known = slot.made.as_ref().and_then(|made| Some((made.content_hash, made.template.clone()?)));
             let sender = self.sender.clone();
             tokio::task::spawn_blocking(move || {
-                let prepared = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| resolver.prepare(&stamp, known)));
+                let mut parts = PartsRead::default();
+                let prepared = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| resolver.prepare(&stamp, known, &mut parts)));
                 let result = prepared.unwrap_or_else(|_| Err(Blocker::internal(Reason::InvalidContent, "compiling spec.content")));
                 // A closed channel means that the process is going down.
-                let _ = sender.send(Done { key, ticket, result });
+                let _ = sender.send(Done { key, ticket, result, parts });
             });
         }
     }

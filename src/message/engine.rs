@@ -1,4 +1,4 @@
-//! The template engine in its sandbox: no files, no includes, bounded work and bounded output.
+//! The template engine in its sandbox: no files, no parts but those that the campaign has, bounded work and bounded output.
 //!
 //! A field that a recipient does not have is a failure and never an empty string: a message to "Dear ," is worse than
 //! none. `{{ name | default("friend") }}` and `{% if name %}` say that it may be missing.
@@ -6,13 +6,21 @@
 mod filters;
 mod scope;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use minijinja::{Environment, Error, ErrorKind, Value};
 
 pub(super) use self::scope::Root;
 use self::{filters::environment, scope::Anything};
-use super::{Fault, RenderError, guard, words};
+use super::{
+    Fault, RenderError,
+    guard::{self, Guarded},
+    parts::{self, Parts},
+    words,
+};
 
 /// What one body may cost: each unit is about one instruction, or 64 bytes of output.
 const FUEL: u64 = 100_000;
@@ -42,6 +50,20 @@ const DETAIL_MAX: usize = 300;
 pub(super) struct Compiler {
     environment: Environment<'static>,
     sources: Sources,
+    /// What templates may extend, include and import.
+    parts: Option<Parts>,
+    /// The names of the parts that were compiled, as the engine knows them.
+    compiled: BTreeSet<String>,
+    /// How much all parts hold.
+    held: Bounds,
+}
+
+/// How much templates hold of what the engine does not charge for.
+#[derive(Debug, Default)]
+struct Bounds {
+    tags: usize,
+    tokens: usize,
+    named_blocks: usize,
 }
 
 /// The valid templates of a campaign. They are compiled again for the first recipient: most campaigns of a fleet wait or are
@@ -95,18 +117,16 @@ pub(super) enum Place {
 }
 
 impl Compiler {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(parts: Option<&Parts>) -> Self {
         let mut environment = environment();
         environment.set_fuel(Some(TRIAL_FUEL));
-        Self { environment, sources: Vec::new() }
+        Self { environment, sources: Vec::new(), parts: parts.cloned(), compiled: BTreeSet::new(), held: Bounds::default() }
     }
 
     /// Compiles a template and runs it once, so that an unknown filter is found before the first recipient. A panic in the engine
     /// is a fault of this template.
     pub(super) fn add(&mut self, path: &str, source: Arc<str>, place: Place) -> Result<Part, Fault> {
-        let added = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.try_add(path, source, place)));
-        added
-            .unwrap_or_else(|_| Err(Fault::new(path, "the template engine failed on it; look for a mistake in a very long line or number")))
+        caught(path, || self.try_add(path, source, place))
     }
 
     fn try_add(&mut self, path: &str, source: Arc<str>, place: Place) -> Result<Part, Fault> {
@@ -115,34 +135,83 @@ impl Compiler {
         if !is_template(&source) {
             return Ok(Part { path: path.to_owned(), constant: Some(source), length_max });
         }
-        if let Some(message) = words::comment_fault(&source) {
-            return Err(Fault::new(path, message));
-        }
-        let fault = |error: &Error| Fault::new(path, told(error));
-        let unclosed = || unclosed(path, &source);
-        let run = guard::guarded(&source).map_err(|message| unclosed().unwrap_or_else(|| Fault::new(path, message)))?;
-        // First as it is written, so that a mistake is quoted as it is written.
-        self.environment.add_template_owned(path.to_owned(), source.to_string()).map_err(|error| {
-            let position = error.range().map_or(source.len(), |range| range.start);
-            unclosed().unwrap_or_else(|| Fault::new(path, format!("{}{}", told(&error), words::hint(&source, position))))
-        })?;
-        if let Some(message) = words::unknown(&source, &|expression| self.environment.compile_expression(expression)?.eval(())) {
-            return Err(Fault::new(path, message));
-        }
-        let run = if *run == *source {
-            source
-        } else {
-            self.environment.add_template_owned(path.to_owned(), run.clone()).map_err(|error| fault(&error))?;
-            run.into()
-        };
-        let template = self.environment.get_template(path).map_err(|error| fault(&error))?;
+        let run = self.checked(path, path, &source)?.run;
+        self.add_parts(&source, place == Place::Html)?;
+        let template = self.environment.get_template(path).map_err(|error| told(path, &error))?;
         if let Err(error) = template.render(Value::from_object(Anything(4)))
             && let Some(error) = unknown(&error)
         {
-            return Err(fault(error));
+            return Err(told(path, error));
         }
-        self.sources.push((path.to_owned(), run));
+        self.sources.push((path.to_owned(), if *run == *source { source } else { run.into() }));
         Ok(Part { path: path.to_owned(), constant: None, length_max })
+    }
+
+    /// Makes a template known to the engine under a name, and says how it is run. Faults are at `path`.
+    fn checked(&mut self, path: &str, name: &str, source: &str) -> Result<Guarded, Fault> {
+        if let Some(message) = words::comment_fault(source) {
+            return Err(Fault::new(path, message));
+        }
+        let unclosed = || unclosed(path, source);
+        let guarded = guard::guarded(source).map_err(|message| unclosed().unwrap_or_else(|| Fault::new(path, message)))?;
+        // First as it is written, so that a mistake is quoted as it is written.
+        self.environment.add_template_owned(name.to_owned(), source.to_owned()).map_err(|error| {
+            let position = error.range().map_or(source.len(), |range| range.start);
+            unclosed().unwrap_or_else(|| Fault::new(path, format!("{}{}", in_words(&error), words::hint(source, position))))
+        })?;
+        if let Some(message) = words::unknown(source, self.parts.is_some(), &|word| self.environment.compile_expression(word)?.eval(())) {
+            return Err(Fault::new(path, message));
+        }
+        if guarded.run != source {
+            self.environment.add_template_owned(name.to_owned(), guarded.run.clone()).map_err(|error| told(path, &error))?;
+        }
+        Ok(guarded)
+    }
+
+    /// Compiles the parts that a template's tags name, and those that these name. What is not there was told before.
+    fn add_parts(&mut self, source: &str, is_html: bool) -> Result<(), Fault> {
+        for named in parts::named_in(source).into_iter().filter(parts::Named::is_by_tag) {
+            let name = known_as(&named.name, is_html);
+            if !self.compiled.insert(name.clone()) {
+                continue;
+            }
+            let Some(text) = self.parts.as_ref().and_then(|parts| parts.source(&named.name, is_html)) else { continue };
+            let run = self.part(&named.name, &name, &text)?;
+            self.sources.push((name, if run == *text { text.clone() } else { run.into() }));
+            self.add_parts(&text, is_html)?;
+        }
+        Ok(())
+    }
+
+    /// Looks for mistakes in a part of MJML, which is compiled where it is included.
+    pub(super) fn check_part(&mut self, name: &str, source: &str) -> Result<(), Fault> {
+        if !is_template(source) || !self.compiled.insert(format!("mjml:{name}")) {
+            return Ok(());
+        }
+        caught(&parts::path_of(name), || {
+            self.part(name, &known_as(name, true), source)?;
+            self.add_parts(source, true)
+        })
+    }
+
+    fn part(&mut self, name: &str, known_as: &str, source: &str) -> Result<String, Fault> {
+        let path = parts::path_of(name);
+        let guarded = self.checked(&path, known_as, source)?;
+        let Bounds { tags, tokens, named_blocks } = &mut self.held;
+        *tags += guarded.tags;
+        *tokens += guarded.tokens;
+        *named_blocks += guarded.named_blocks;
+        let bounds = [
+            (*tags, guard::TAGS_MAX, "tags"),
+            (*tokens, guard::TOKENS_MAX, "words and signs in tags"),
+            (*named_blocks, guard::NAMED_BLOCKS_MAX, "`{% block %}`s"),
+        ];
+        match bounds.into_iter().find(|(held, most, _)| held > most) {
+            Some((_, most, what)) => {
+                Err(Fault::new(path, format!("with this part, the campaign's parts have more than {most} {what}; make them shorter")))
+            }
+            None => Ok(guarded.run),
+        }
     }
 
     /// What is needed for recipients.
@@ -191,12 +260,21 @@ impl Engine {
             return Ok(constant.to_string());
         }
         let rendered = self.environment().get_template(&part.path).and_then(|template| template.render(root.clone()));
-        let text = rendered.map_err(|error| RenderError::new(&part.path, told(&error)))?;
+        let text = rendered.map_err(|error| {
+            let Fault { path, message, .. } = told(&part.path, &error);
+            RenderError::new(path, message)
+        })?;
         if text.len() > part.length_max {
             return Err(RenderError::new(&part.path, format!("it came out longer than {} bytes", part.length_max)));
         }
         Ok(text)
     }
+}
+
+/// A panic in the engine is a fault of the template.
+fn caught<T>(path: &str, compile: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(compile))
+        .unwrap_or_else(|_| Err(Fault::new(path, "the template engine failed on it; look for a mistake in a very long line or number")))
 }
 
 /// The fault of a template that the engine refuses, where a tag is not closed and is not CSS or JavaScript.
@@ -213,8 +291,27 @@ pub(super) fn is_template(source: &str) -> bool {
 }
 
 fn is_html(path: &str) -> bool {
-    matches!(path, "spec.content.html" | "spec.content.mjml")
+    matches!(path, "spec.content.html" | "spec.content.mjml") || path.starts_with(HTML_PART)
 }
+
+/// Before the names of parts as the engine knows them: in HTML values are escaped, so that one that is named in HTML and in text is
+/// compiled for each.
+const HTML_PART: &str = "html:";
+const TEXT_PART: &str = "text:";
+
+/// A part's name as the engine knows it.
+fn known_as(name: &str, is_html: bool) -> String {
+    format!("{}{name}", if is_html { HTML_PART } else { TEXT_PART })
+}
+
+/// The path of a template that the engine knows by this name.
+fn path_of(known_as: &str) -> String {
+    let part = known_as.strip_prefix(HTML_PART).or_else(|| known_as.strip_prefix(TEXT_PART));
+    part.map_or_else(|| known_as.to_owned(), parts::path_of)
+}
+
+/// What the engine says of blocks that cannot work, whoever the recipient is.
+const OF_BLOCKS: [&str; 4] = ["cannot super outside of block", "no parent block exists", "tried to extend a second time", "Required block"];
 
 /// The error or its cause, where it is about a word that the engine does not know, or arguments that it does not accept.
 fn unknown(error: &Error) -> Option<&Error> {
@@ -228,7 +325,8 @@ fn unknown(error: &Error) -> Option<&Error> {
                 | ErrorKind::UnknownMethod
                 | ErrorKind::TooManyArguments
                 | ErrorKind::MissingArgument
-        );
+                | ErrorKind::UnknownBlock
+        ) || error.detail().is_some_and(|detail| OF_BLOCKS.iter().any(|words| detail.contains(words)));
         if is_of_the_template {
             return Some(error);
         }
@@ -237,8 +335,19 @@ fn unknown(error: &Error) -> Option<&Error> {
     None
 }
 
+/// The error at the template that it is in: `path`, or a part that it is made of.
+fn told(path: &str, error: &Error) -> Fault {
+    let mut error = error;
+    while matches!(error.kind(), ErrorKind::BadInclude | ErrorKind::EvalBlock)
+        && let Some(inner) = std::error::Error::source(error).and_then(|source| source.downcast_ref())
+    {
+        error = inner;
+    }
+    Fault::new(error.name().map_or_else(|| path.to_owned(), path_of), in_words(error))
+}
+
 /// The error in words, with the template's line.
-fn told(error: &Error) -> String {
+fn in_words(error: &Error) -> String {
     let source =
         error.template_source().zip(error.range()).and_then(|(source, range)| source.get(range)).map(str::trim).filter(|s| !s.is_empty());
     let written = |text: &str, length: usize| guard::as_written(text).chars().take(length).collect::<String>();

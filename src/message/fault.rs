@@ -11,12 +11,19 @@ pub struct Fault {
     pub message: String,
     /// The text of the template that is at fault, where it can be quoted: it is looked for in the line.
     pub quote: Option<String>,
+    /// A part of the content is not there, or cannot be read: it may come without any change of the campaign.
+    pub is_missing: bool,
 }
 
 impl Fault {
     /// A fault at a field.
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into(), quote: None }
+        Self { path: path.into(), message: message.into(), quote: None, is_missing: false }
+    }
+
+    /// The same, of something that is not there.
+    pub(super) fn missing(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { is_missing: true, ..Self::new(path, message) }
     }
 
     /// The same, with the text that is at fault.

@@ -18,19 +18,25 @@ use minijinja::{
 pub(super) const MEASURED: &str = "measured__";
 /// The filter after an operand that may be neither a list nor a map: those of `*`, and what an attribute of a namespace is set to.
 pub(super) const SINGLE: &str = "single__";
+/// The filter after the name of a part, which charges for what reading it into the message costs.
+pub(super) const PART: &str = "part__";
+/// All filters that are put into templates, and that no template may name.
+pub(super) const OWN: [&str; 3] = [MEASURED, SINGLE, PART];
 
 /// The longest source of one template, in bytes; no body that is read is longer.
-const SOURCE_MAX: usize = 5 << 20;
+pub(super) const SOURCE_MAX: usize = 5 << 20;
 /// Tags of one template.
-const TAGS_MAX: usize = 20_000;
+pub(super) const TAGS_MAX: usize = 20_000;
 /// Tokens in all tags of one template.
-const TOKENS_MAX: usize = 200_000;
+pub(super) const TOKENS_MAX: usize = 200_000;
 /// Nested tokens in one tag: those since the last comma, in all open brackets.
 const DEPTH_MAX: usize = 250;
 /// Nested brackets in one tag.
 const BRACKETS_MAX: usize = 30;
 /// Nested blocks; an `elif` counts as one more.
 const BLOCKS_MAX: usize = 60;
+/// `{% block %}`s of one template, and of all parts of a campaign together: each call of a macro costs the engine something for each.
+pub(super) const NAMED_BLOCKS_MAX: usize = 100;
 /// The longest text, name or number in a tag, in bytes.
 const LITERAL_MAX: usize = 64 << 10;
 /// The longest number in a tag, in digits and signs.
@@ -42,7 +48,9 @@ const CONSTANTS: &[&str] = &["true", "True", "false", "False", "none", "None"];
 /// Filters that look at no element, or whose own code measures its input.
 const SHALLOW: &[&str] = &["default", "d", "length", "count", "int", "float", "round", "abs", "first", "e", "escape", "safe"];
 /// Statements that always open a block.
-const BLOCKS: &[&str] = &["for", "if", "with", "autoescape", "filter", "macro", "call"];
+const BLOCKS: &[&str] = &["for", "if", "with", "autoescape", "filter", "macro", "call", "block"];
+/// Statements that read a part, whose name is their first word.
+pub(super) const OF_PARTS: &[&str] = &["extends", "include", "import", "from"];
 
 /// What precedes a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +119,8 @@ struct Tag<'s> {
     target_has_comma: bool,
     /// An attribute is set: what it is set to is in brackets, and must be single.
     is_single: bool,
+    /// The name of a part is next.
+    expects_part: bool,
 }
 
 /// The tokens of a template, texts between its tags among them.
@@ -118,11 +128,20 @@ pub(super) fn tokens(source: &str) -> usize {
     tokenize(source, false, SyntaxConfig::default()).take_while(Result::is_ok).count()
 }
 
+/// A template as it is run, and how much it holds.
+pub(super) struct Guarded {
+    pub(super) run: String,
+    pub(super) tags: usize,
+    pub(super) tokens: usize,
+    /// Its `{% block %}`s.
+    pub(super) named_blocks: usize,
+}
+
 /// The template as it is run.
 ///
 /// # Errors
 /// What it may not contain, with the line, and what to do. Syntax errors are left to the engine.
-pub(super) fn guarded(source: &str) -> Result<String, String> {
+pub(super) fn guarded(source: &str) -> Result<Guarded, String> {
     if source.len() > SOURCE_MAX {
         return Err(format!("it is longer than {SOURCE_MAX} bytes; shorten the template"));
     }
@@ -132,6 +151,7 @@ pub(super) fn guarded(source: &str) -> Result<String, String> {
         written: 0,
         tags: 0,
         tokens: 0,
+        named_blocks: 0,
         blocks: Vec::new(),
         depth: 0,
         tag: Tag::default(),
@@ -149,12 +169,13 @@ pub(super) fn guarded(source: &str) -> Result<String, String> {
         })?;
     }
     guard.out.push_str(&source[guard.written..]);
-    Ok(guard.out)
+    let Guard { out: run, tags, tokens, named_blocks, .. } = guard;
+    Ok(Guarded { run, tags, tokens, named_blocks })
 }
 
 /// A part of a template that is run, as it was written.
 pub(super) fn as_written(run: &str) -> String {
-    [MEASURED, SINGLE].iter().fold(run.to_owned(), |text, filter| text.replace(&format!("|{filter}"), "").replace(filter, ""))
+    OWN.iter().fold(run.to_owned(), |text, filter| text.replace(&format!("|{filter}"), "").replace(filter, ""))
 }
 
 struct Guard<'s> {
@@ -164,6 +185,7 @@ struct Guard<'s> {
     written: usize,
     tags: usize,
     tokens: usize,
+    named_blocks: usize,
     /// The open blocks, each with its `elif`s.
     blocks: Vec<usize>,
     depth: usize,
@@ -208,6 +230,7 @@ impl<'s> Guard<'s> {
                 self.bound(token, end.saturating_sub(start))?;
                 match *token {
                     Token::Ident(word) if self.tag.is_statement && self.tag.word.is_none() => self.keyword(word)?,
+                    _ if self.tag.word.is_some_and(|word| word == "block" || OF_PARTS.contains(&word)) => self.naming(token, end)?,
                     _ => {
                         self.operand_ends(token);
                         self.step(token, end)?;
@@ -261,7 +284,39 @@ impl<'s> Guard<'s> {
         if word == "filter" {
             self.before = Before::Pipe;
         }
+        self.tag.expects_part = OF_PARTS.contains(&word);
+        self.named_blocks += usize::from(word == "block");
+        if self.named_blocks > NAMED_BLOCKS_MAX {
+            return Err(format!("there are more than {NAMED_BLOCKS_MAX} `{{% block %}}`s; put what belongs together into one"));
+        }
         Ok(())
+    }
+
+    /// What follows the word of a statement that names a part or a block: names alone, none of which is an operand.
+    fn naming(&mut self, token: &Token<'s>, end: usize) -> Result<(), String> {
+        let expects_part = std::mem::take(&mut self.tag.expects_part);
+        let word = self.tag.word.unwrap_or_default();
+        match token {
+            Token::Str(_) | Token::String(_) if expects_part => {
+                self.measure(end, PART);
+                Ok(())
+            }
+            Token::Ident("ignore") if word == "include" && !expects_part => {
+                Err("without a part that is missing, part of the message would be missing; remove `ignore missing`".to_owned())
+            }
+            Token::Ident(name) if !expects_part && !KEYWORDS.contains(name) => Ok(()),
+            Token::Comma if !expects_part => Ok(()),
+            _ if word == "block" => Err("`{% block %}` takes a name and nothing else, as in `{% block content %}`".to_owned()),
+            _ => Err(format!(
+                "`{{% {word} %}}` takes the name of one part, in quotes, as in `{{% {word} \"{}\"{} %}}`; to choose among parts, use `{{% if %}}`",
+                if word == "extends" { "layout.html" } else { "part.html" },
+                match word {
+                    "import" => " as parts",
+                    "from" => " import button",
+                    _ => "",
+                }
+            )),
+        }
     }
 
     fn opens_block(&mut self) -> Result<(), String> {

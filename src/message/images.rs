@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Content, Fault};
+use super::{
+    Content, Fault,
+    parts::{Parts, path_of},
+};
 
 /// Elements that show an image.
 const ELEMENTS: &[&str] = &["<img", "<mj-image"];
@@ -12,9 +15,9 @@ const ELEMENTS: &[&str] = &["<img", "<mj-image"];
 #[must_use]
 pub fn unreachable_images(content: &Content) -> Vec<Fault> {
     let known: BTreeSet<&str> = content.attachments.iter().filter_map(|file| file.inline.as_deref()).collect();
-    let mut faults: Vec<Fault> = bodies(content).flat_map(|(path, body)| in_body(path, body)).collect();
-    let shown: Vec<(&str, usize, &str)> =
-        bodies(content).flat_map(|(path, body)| references(body).map(move |(at, id)| (path, line_of(body, at), id))).collect();
+    let mut faults: Vec<Fault> = bodies(content).flat_map(|(path, body)| in_body(&path, body)).collect();
+    let shown: Vec<(String, usize, &str)> =
+        bodies(content).flat_map(|(path, body)| references(body).map(move |(at, id)| (path.clone(), line_of(body, at), id))).collect();
     for (path, line, id) in shown.iter().filter(|(_, _, id)| !is_made(id) && !known.contains(id)) {
         let ids: Vec<String> = known.iter().map(|id| format!("`{id}`")).collect();
         let advice = if ids.is_empty() {
@@ -22,7 +25,7 @@ pub fn unreachable_images(content: &Content) -> Vec<Fault> {
         } else {
             format!("the attachments with `inline` have the ids {}", ids.join(", "))
         };
-        faults.push(Fault::new(*path, format!("line {line}: `cid:{id}` will not be shown: no attachment has this id; {advice}")));
+        faults.push(Fault::new(path.clone(), format!("line {line}: `cid:{id}` will not be shown: no attachment has this id; {advice}")));
     }
     // An id that a template makes may be any.
     if !shown.iter().any(|(_, _, id)| is_made(id)) {
@@ -37,9 +40,11 @@ pub fn unreachable_images(content: &Content) -> Vec<Fault> {
     faults
 }
 
-fn bodies(content: &Content) -> impl Iterator<Item = (&'static str, &str)> {
+fn bodies(content: &Content) -> impl Iterator<Item = (String, &str)> {
     let bodies = [("spec.content.html", &content.html), ("spec.content.mjml", &content.mjml)];
-    bodies.into_iter().filter_map(|(path, body)| Some((path, body.as_deref()?)))
+    let bodies = bodies.into_iter().filter_map(|(path, body)| Some((path.to_owned(), body.as_deref()?)));
+    let parts = content.parts.iter().flat_map(Parts::texts).map(|(name, text)| (path_of(name), &**text));
+    bodies.chain(parts)
 }
 
 /// The ids of files that HTML shows (RFC 2392): attributes and `url()` whose values begin with `cid:`.

@@ -12,10 +12,12 @@ mod guard;
 mod header;
 mod id;
 mod images;
+mod layouts;
 mod measure;
 mod media;
 mod mjml;
 mod named;
+mod parts;
 mod structured;
 mod tags;
 mod text;
@@ -26,6 +28,7 @@ mod tests;
 
 use std::{
     borrow::Cow,
+    collections::BTreeSet,
     fmt,
     hash::{Hash as _, Hasher as _},
     sync::Arc,
@@ -38,6 +41,7 @@ use siphasher::sip::SipHasher13;
 use self::{
     attachments::Attached,
     engine::{Compiler, Engine, Part, Place, Root, is_template},
+    mjml::MjmlFault,
     structured::Grammar,
 };
 pub use self::{
@@ -46,6 +50,7 @@ pub use self::{
     id::message_id,
     images::unreachable_images,
     named::{NamedField, fields_named, missing_fields, misspelt_fields},
+    parts::{PART_MAX, PARTS_BYTES_MAX, Parts, part_named},
 };
 use crate::{
     audience::{Address, Recipient},
@@ -82,12 +87,14 @@ pub struct Content {
     pub one_click: bool,
     /// The files that go with every message.
     pub attachments: Vec<Attachment>,
+    /// What the templates may extend, include and import; nothing when absent.
+    pub parts: Option<Parts>,
 }
 
 impl fmt::Debug for Content {
-    /// As before there were attachments where there are none: the ledger keeps a hash of this.
+    /// As before there were attachments and parts where there are none: the ledger keeps a hash of this.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, reply_to, subject, html, text, mjml, headers, unsubscribe_url, one_click, attachments } = self;
+        let Self { from, reply_to, subject, html, text, mjml, headers, unsubscribe_url, one_click, attachments, parts } = self;
         let mut shown = f.debug_struct("Content");
         shown.field("from", from).field("reply_to", reply_to).field("subject", subject);
         shown.field("html", html).field("text", text).field("mjml", mjml).field("headers", headers);
@@ -95,14 +102,18 @@ impl fmt::Debug for Content {
         if !attachments.is_empty() {
             shown.field("attachments", attachments);
         }
+        if let Some(parts) = parts {
+            shown.field("parts", parts);
+        }
         shown.finish()
     }
 }
 
 impl Content {
-    /// The templates of all bodies, of whichever form.
+    /// The templates of all bodies, of whichever form, and the parts that templates name.
     pub fn bodies(&self) -> impl Iterator<Item = &str> {
-        [&self.html, &self.text, &self.mjml].into_iter().flatten().map(|body| &**body)
+        let parts = self.parts.iter().flat_map(|parts| parts.texts().map(|(_, text)| text));
+        [&self.html, &self.text, &self.mjml].into_iter().flatten().chain(parts).map(|body| &**body)
     }
 }
 
@@ -210,8 +221,13 @@ impl Template {
     /// # Errors
     /// Every fault, each with the path of its field.
     pub fn compile(content: &Content) -> Result<Self, Vec<Fault>> {
-        let mut faults = Vec::new();
-        let mut compiler = Compiler::new();
+        // Nothing that names a part is compiled while one is missing or contains itself.
+        let mut faults = parts::faults(content);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        faults.extend(layouts::lost(content));
+        let mut compiler = Compiler::new(content.parts.as_ref());
         let (head, head_is_ascii) = head(content, &mut compiler, &mut faults);
         let subject = keep(&mut faults, compiler.add("spec.subject", content.subject.as_str().into(), Place::Header));
         let html = html(content, &mut compiler, &mut faults);
@@ -255,7 +271,12 @@ impl Template {
                 content: hash_of(content),
                 needed: fields_named(content).into_iter().filter(|field| !field.is_optional).collect(),
             }),
-            _ => Err(faults),
+            _ => {
+                // A part that several templates name is compiled for each.
+                let mut told = BTreeSet::new();
+                faults.retain(|fault| told.insert(fault.clone()));
+                Err(faults)
+            }
         }
     }
 
@@ -503,7 +524,13 @@ fn html(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> 
             let mjml = markup(mjml);
             // First as it is written, so that a fault in a tag has the line of the MJML.
             keep(faults, compiler.add("spec.content.mjml", mjml.clone(), Place::Html))?;
-            let html = mjml::to_html(&mjml).map_err(|message| Fault::new("spec.content.mjml", message));
+            let part = |name: &str| content.parts.as_ref()?.source(name, true);
+            for (name, part) in parts::included(&mjml, &part) {
+                keep(faults, compiler.check_part(&name, &part))?;
+            }
+            let html = mjml::to_html(&mjml, &part).map_err(|MjmlFault { part, message }| {
+                Fault::new(part.map_or_else(|| "spec.content.mjml".to_owned(), |name| parts::path_of(&name)), message)
+            });
             ("spec.content.mjml", keep(faults, html)?.into())
         }
         (None, None) => return None,

@@ -6,12 +6,25 @@
 
 mod walk;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use minijinja::{machinery::parse, syntax::SyntaxConfig};
-use walk::{Found, walked};
+use minijinja::{
+    machinery::{ast::Stmt, parse},
+    syntax::SyntaxConfig,
+};
+pub(super) use walk::each_block;
+use walk::{Found, Known, walked};
 
-use super::{Content, Fault, LINK, UNSUBSCRIBE, engine::is_template, guard, markup, unmarked};
+use super::{
+    Content, Fault, LINK, UNSUBSCRIBE,
+    engine::is_template,
+    guard, markup, mjml,
+    parts::{self, part_named},
+    unmarked,
+};
 use crate::meta::nearest;
 
 /// How many of the audience's fields a fault lists.
@@ -45,24 +58,41 @@ impl NamedField {
     }
 }
 
+impl Content {
+    /// Every template of the fields, with the path of its field.
+    pub fn templates(&self) -> Vec<(String, &str)> {
+        let mailboxes = [("spec.from.name", Some(&self.from)), ("spec.replyTo.name", self.reply_to.as_ref())];
+        let names = mailboxes.into_iter().filter_map(|(path, mailbox)| Some((path.to_owned(), mailbox?.name.as_deref()?)));
+        let bodies = [
+            ("spec.subject", Some(&*self.subject)),
+            ("spec.content.html", self.html.as_deref()),
+            ("spec.content.mjml", self.mjml.as_deref()),
+            ("spec.content.text", self.text.as_deref()),
+            (UNSUBSCRIBE, self.unsubscribe_url.as_deref()),
+        ];
+        let bodies = bodies.into_iter().filter_map(|(path, source)| Some((path.to_owned(), source?)));
+        let headers = self.headers.iter().enumerate().map(|(index, header)| (format!("spec.headers[{index}].value"), &*header.value));
+        let files = self.attachments.iter().enumerate();
+        let files = files.map(|(index, file)| (format!("spec.content.attachments[{index}].filename"), &*file.filename));
+        names.chain(bodies).chain(headers).chain(files).collect()
+    }
+}
+
 /// The fields that a campaign's templates name, each line once. A template with a syntax error names none.
 #[must_use]
 pub fn fields_named(content: &Content) -> Vec<NamedField> {
-    let mailboxes = [("spec.from.name", Some(&content.from)), ("spec.replyTo.name", content.reply_to.as_ref())];
-    let names = mailboxes.into_iter().filter_map(|(path, mailbox)| Some((path.to_owned(), mailbox?.name.as_deref()?.into())));
-    let headers = content.headers.iter().enumerate();
-    let headers = headers.map(|(index, header)| (format!("spec.headers[{index}].value"), header.value.as_str().into()));
-    let bodies = [
-        ("spec.subject", Some(content.subject.as_str().into())),
-        ("spec.content.html", content.html.as_ref().map(markup)),
-        ("spec.content.mjml", content.mjml.as_ref().map(markup)),
-        ("spec.content.text", content.text.as_ref().map(unmarked)),
-        (UNSUBSCRIBE, content.unsubscribe_url.as_deref().map(Into::into)),
-    ];
-    let bodies = bodies.into_iter().filter_map(|(path, source)| Some((path.to_owned(), source?)));
-    let files = content.attachments.iter().enumerate();
-    let files = files.map(|(index, file)| (format!("spec.content.attachments[{index}].filename"), file.filename.as_str().into()));
-    let named = names.chain(bodies).chain(headers).chain(files).flat_map(|(path, source)| named_in(&path, &source));
+    let templates = content.templates().into_iter().map(|(path, source)| {
+        let is_markup = matches!(&*path, "spec.content.html" | "spec.content.mjml");
+        (path, if is_markup { markup(&source.into()) } else { unmarked(&source.into()) })
+    });
+    let templates: Vec<(String, Arc<str>)> = templates.collect();
+    let parts = content.parts.iter().flat_map(|parts| parts.texts().filter_map(move |(name, _)| Some((name, parts.source(name, true)?))));
+    let parts: Vec<(&str, Arc<str>)> = parts.collect();
+    let known: BTreeMap<&str, Known<'_>> = parts.iter().filter_map(|(name, source)| Some((*name, Known::of(name, source)?))).collect();
+    let mut of_parts = BTreeSet::new();
+    let named = templates.iter().flat_map(|(path, source)| named_in(path, source, &known));
+    // A part that several templates name is read for each.
+    let named = named.filter(|field| part_named(&field.path).is_none() || of_parts.insert(field.clone()));
     let has_link = content.one_click || content.unsubscribe_url.is_some();
     named.filter(|field| field.name != LINK || !has_link || field.path == UNSUBSCRIBE).collect()
 }
@@ -134,17 +164,31 @@ fn written(name: &str) -> String {
     if is_name { name.to_owned() } else { format!("fields[\"{name}\"]") }
 }
 
-fn named_in(path: &str, source: &str) -> BTreeSet<NamedField> {
+/// The tree of a template that the engine's parser accepts, and in which there is anything to find.
+pub(super) fn tree(source: &str) -> Option<Stmt<'_>> {
     // The guard bounds how deep the parser, and this walk, recurse.
-    if !is_template(source) || guard::guarded(source).is_err() {
-        return BTreeSet::new();
+    if !is_template(source) && mjml::includes(source).next().is_none() || guard::guarded(source).is_err() {
+        return None;
     }
-    let found = std::panic::catch_unwind(|| Some(walked(&parse(source, path, SyntaxConfig::default()).ok()?)));
-    let ends: Vec<usize> = memchr::memchr_iter(b'\n', source.as_bytes()).collect();
-    let line = |offset: u32| ends.partition_point(|end| *end < offset as usize) + 1;
-    let named = |Found { name, attribute, offset, is_optional, only_with }| {
-        let path = path.to_owned();
-        NamedField { path, line: line(offset), name, attribute, is_optional, only_with }
-    };
-    found.ok().flatten().unwrap_or_default().into_iter().map(named).collect()
+    std::panic::catch_unwind(|| parse(source, "", SyntaxConfig::default()).ok()).ok().flatten()
+}
+
+impl<'s> Known<'s> {
+    fn of(name: &str, source: &'s str) -> Option<Self> {
+        Some(Self { path: parts::path_of(name), source, tree: tree(source)? })
+    }
+}
+
+fn named_in<'s>(path: &str, source: &'s str, parts: &'s BTreeMap<&'s str, Known<'s>>) -> BTreeSet<NamedField> {
+    let Some(tree) = tree(source) else { return BTreeSet::new() };
+    let own = Known { path: path.to_owned(), source, tree };
+    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| walked(&own, parts))).unwrap_or_default();
+    let mut ends: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let named = found.into_iter().map(|Found { part, name, attribute, offset, is_optional, only_with }| {
+        let known = part.and_then(|part| parts.get(part)).unwrap_or(&own);
+        let ends = ends.entry(&*known.path).or_insert_with(|| memchr::memchr_iter(b'\n', known.source.as_bytes()).collect());
+        let line = ends.partition_point(|end| *end < offset as usize) + 1;
+        NamedField { path: known.path.clone(), line, name, attribute, is_optional, only_with }
+    });
+    named.collect()
 }

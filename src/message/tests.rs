@@ -10,6 +10,7 @@ mod link;
 mod markup;
 mod mjml;
 mod named;
+mod parts;
 mod python;
 mod text;
 mod words;
@@ -40,6 +41,7 @@ fn content() -> Content {
         unsubscribe_url: None,
         one_click: false,
         attachments: Vec::new(),
+        parts: None,
     }
 }
 
@@ -328,7 +330,10 @@ fn faults_of_content() {
         (Content { subject: "{{ name".to_owned(), ..base() }, "spec.subject: line 1: syntax error"),
         (Content { text: Some("a\n{{ name | upperr }}".into()), ..base() }, "spec.content.text: line 2: unknown filter"),
         (Content { html: Some("a\n\n{% if x %}".into()), ..base() }, "spec.content.html: line 3: syntax error"),
-        (Content { text: Some("{% include 'x' %}".into()), ..base() }, "spec.content.text: line 1: syntax error"),
+        (
+            Content { text: Some("{% include 'x' %}".into()), ..base() },
+            "spec.content.text: line 1: `{% include %}` reads a part, and the campaign has none",
+        ),
         (Content { text: Some("{{ 1 is nosuchtest }}".into()), ..base() }, "spec.content.text: line 1: unknown test"),
         (Content { text: Some("{{ nofunction() }}".into()), ..base() }, "spec.content.text: line 1: unknown function"),
         (Content { text: Some("{{ debug() }}".into()), ..base() }, "spec.content.text: line 1: unknown function"),
@@ -531,6 +536,6 @@ fn convert(source: String) {
     super::text::from_template(&source);
     super::text::tidy(source.clone());
     // Most are no MJML; none may be more than refused.
-    let _ = super::mjml::to_html(&source);
+    let _ = super::mjml::to_html(&source, &|_| None);
     let _ = Template::compile(&Content { html: Some(source.into()), ..content() });
 }

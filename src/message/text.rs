@@ -7,7 +7,10 @@
 mod writer;
 
 use self::writer::{List, Writer, words};
-use super::tags::{self, Kind};
+use super::{
+    guard,
+    tags::{self, Kind},
+};
 
 /// Separated by a blank line.
 const PARAGRAPHS: [&str; 10] = ["p", "h1", "h2", "h3", "h4", "h5", "h6", "table", "blockquote", "dl"];
@@ -78,6 +81,8 @@ fn convert(html: &str, template: bool) -> Option<String> {
                 Kind::Comment => {}
                 Kind::Raw => return None,
                 Kind::Expression | Kind::Statement if depends_on_escaping(text) => return None,
+                // What a part prints is HTML.
+                Kind::Statement if tags::words(text).next().is_some_and(|word| guard::OF_PARTS.contains(&word)) => return None,
                 Kind::Expression => writer.push(text),
                 Kind::Statement => writer.push_mark(text),
             }

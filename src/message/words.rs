@@ -170,22 +170,24 @@ pub(super) fn hint(source: &str, position: usize) -> &'static str {
 }
 
 /// Functions that can be called without a value before them.
-const FUNCTIONS: &[&str] = &["range", "dict", "namespace", "loop"];
+const FUNCTIONS: &[&str] = &["range", "dict", "namespace", "loop", "super"];
 /// Words before a parenthesis that are not calls.
 const KEYWORDS: &[&str] =
     &["if", "elif", "in", "and", "or", "not", "else", "is", "set", "call", "with", "do", "for", "filter", "autoescape"];
 
-/// A filter, test, method or function that the engine does not know, with its line. `evaluate` asks the engine.
-pub(super) fn unknown(source: &str, evaluate: &dyn Fn(&str) -> Result<Value, Error>) -> Option<String> {
+/// A filter, test, method or function that the engine does not know, with its line. `evaluate` asks the engine;
+/// where there `may_have_macros` of other templates, a function is told by the trial run alone.
+pub(super) fn unknown(source: &str, may_have_macros: bool, evaluate: &dyn Fn(&str) -> Result<Value, Error>) -> Option<String> {
     let mut known: BTreeSet<(&str, &str)> = BTreeSet::new();
-    let has_macros = source.contains("macro");
+    let has_macros = may_have_macros || source.contains("macro");
+    let modules = modules(source);
     let mut position = 0;
     while let Some(tag) = tags::next(source, position) {
         position = tag.end;
         if !matches!(tag.kind, Kind::Expression | Kind::Statement) {
             continue;
         }
-        for (offset, kind, word) in marked(&source[tag.start..tag.end]) {
+        for (offset, kind, word) in marked(&source[tag.start..tag.end], &modules) {
             if !known.insert((kind, word)) {
                 continue;
             }
@@ -193,7 +195,7 @@ pub(super) fn unknown(source: &str, evaluate: &dyn Fn(&str) -> Result<Value, Err
                 "method" => !METHODS.contains(&word),
                 // A macro may be passed on under any name.
                 "function" => !FUNCTIONS.contains(&word) && !KEYWORDS.contains(&word) && !has_macros,
-                "filter" if [guard::MEASURED, guard::SINGLE].contains(&word) => true,
+                "filter" if guard::OWN.contains(&word) => true,
                 "filter" => evaluate(&format!("''|{word}")).is_err_and(|error| error.kind() == ErrorKind::UnknownFilter),
                 _ => evaluate(&format!("'' is {word}")).is_err_and(|error| error.kind() == ErrorKind::UnknownTest),
             };
@@ -206,8 +208,22 @@ pub(super) fn unknown(source: &str, evaluate: &dyn Fn(&str) -> Result<Value, Err
     None
 }
 
+/// Names whose attributes are macros and blocks, and may be called: the modules that a template imports, and itself.
+fn modules(source: &str) -> BTreeSet<&str> {
+    let mut found = BTreeSet::from(["self"]);
+    let mut position = 0;
+    while let Some(tag) = tags::next(source, position) {
+        position = tag.end;
+        let mut words = tags::words(&source[tag.start..tag.end]);
+        if tag.kind == Kind::Statement && words.next() == Some("import") {
+            found.extend(words.skip_while(|word| *word != "as").nth(1));
+        }
+    }
+    found
+}
+
 /// The names of filters, tests, methods and functions in a tag, outside its strings.
-fn marked(tag: &str) -> Vec<(usize, &'static str, &str)> {
+fn marked<'s>(tag: &'s str, modules: &BTreeSet<&str>) -> Vec<(usize, &'static str, &'s str)> {
     let mut found = Vec::new();
     let mut before: Option<&str> = None;
     for word in tags::words(tag) {
@@ -218,7 +234,9 @@ fn marked(tag: &str) -> Vec<(usize, &'static str, &str)> {
         if mark.ends_with('|') || before == Some("filter") {
             found.push((start, "filter", word));
         } else if mark.ends_with('.') && calls {
-            found.push((start, "method", word));
+            if before.is_none_or(|before| !modules.contains(before)) {
+                found.push((start, "method", word));
+            }
         } else if before == Some("is") && word != "not" || before == Some("is not") {
             found.push((start, "test", word));
         } else if calls && !mark.ends_with('.') {

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Condition, CountOrPercent, Duration, Key, KeyRef, Object, Rate, WEIGHT_DEFAULT, WEIGHT_MAX,
+    Condition, CountOrPercent, Duration, Key, Object, Rate, WEIGHT_DEFAULT, WEIGHT_MAX,
     hours::{SendingHours, StartAt},
     pattern,
     rollout::{Rollout, RolloutStatus},
@@ -17,7 +17,7 @@ use super::{
 };
 pub use super::{
     audience::{Audience, AudienceSource, Exclusion, SourceFormat, WhenRowIsBad},
-    content::{Attachment, BodySource, Content, WhenRenderFails},
+    content::{Attachment, BodySource, Content, TemplatesSource, WhenRenderFails},
     fate::RecipientCounts,
     outcomes::{FIRST_RUN, OutcomeState, OutcomesAudience},
     sql::SqlAudience,
@@ -171,13 +171,14 @@ impl CampaignSpec {
         auths.chain(of_files).flat_map(|(field, auth)| auth.secrets(&format!("{field}.auth"))).chain(databases).collect()
     }
 
-    /// The keys of ConfigMaps that it names.
-    pub fn config_maps(&self) -> impl Iterator<Item = &KeyRef> {
+    /// The ConfigMaps that it names.
+    pub fn config_maps(&self) -> impl Iterator<Item = &str> {
         let sources = [&self.content.html_from, &self.content.text_from, &self.content.mjml_from];
         let bodies = sources.into_iter().flatten().filter_map(|source| source.config_map_ref.as_ref());
         let audiences = self.audience.sources().filter_map(|(_, _, source)| source.config_map_ref);
         let files = self.content.attachments.iter().filter_map(|file| file.config_map_ref.as_ref());
-        bodies.chain(audiences).chain(files)
+        let templates = self.content.templates.iter().filter_map(|templates| Some(&*templates.config_map_ref.as_ref()?.name));
+        bodies.chain(audiences).chain(files).map(|reference| &*reference.name).chain(templates)
     }
 
     /// Whether a person suspended it.

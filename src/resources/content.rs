@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CountOrPercent, KeyRef, pattern,
+    CountOrPercent, KeyRef, LocalRef, pattern,
     rule::Rule,
     table::{PLACE_RULES, Place},
     url_auth::UrlAuth,
@@ -50,6 +50,9 @@ pub struct Content {
     /// Where the MJML body is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mjml_from: Option<BodySource>,
+    /// Where the templates find what they extend, include and import, and MJML what it includes; without it they can read nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub templates: Option<TemplatesSource>,
     /// The files that go with every message: 20 at most, of 25 MiB each and 28 MiB together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
@@ -170,4 +173,26 @@ pub struct BodySource {
     /// A key of a ConfigMap in the campaign's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<KeyRef>,
+}
+
+/// Where the layouts and parts of a campaign's templates are: exactly one of the two.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [Rule::new(
+    "[has(self.path), has(self.configMapRef)].exists_one(given, given)",
+    "exactly one of `path` and `configMapRef` is needed",
+)]))]
+pub struct TemplatesSource {
+    /// A folder, relative to the campaign's own file and inside the folder that is read; templates name files in it, as in `parts/footer.html`. Only for campaigns that are read from files: an API server accepts it, and a campaign in a cluster is then Stalled (`FileNotFound`); use `configMapRef` there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096), regex(pattern = pattern::RELATIVE_PATH))]
+    pub path: Option<String>,
+    /// A ConfigMap in the campaign's namespace; templates name its keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<LocalRef>,
+}
+
+impl TemplatesSource {
+    /// Its field.
+    pub const FIELD: &str = "spec.content.templates";
 }

@@ -32,7 +32,7 @@ use std::{
 
 use assemble::{Objects, SourceFile};
 use beside::resolve_beside;
-pub use beside::{PathProblem, Purpose, resolve_path};
+pub use beside::{PathProblem, Purpose, resolve_path, resolve_within};
 use cross::Target;
 use document::FileContent;
 use hash::hash;

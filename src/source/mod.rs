@@ -30,9 +30,11 @@ pub(crate) mod secrets;
 pub(crate) mod sink;
 mod snapshot;
 
-pub use files::{Files, IGNORE_FILE, Options, PathProblem, Purpose, SETTLED_AFTER, StatusFolder, requests, resolve_path, status};
+pub use files::{
+    Files, IGNORE_FILE, Options, PathProblem, Purpose, SETTLED_AFTER, StatusFolder, requests, resolve_path, resolve_within, status,
+};
 pub(crate) use files::{at_quote, field_finding, line_finding, read_bounded, settles_in, written_at};
 pub use finding::{Finding, Severity};
-pub use secrets::{ConfigMapStore, SecretMissing, SecretStore, secret_variable};
+pub use secrets::{ConfigMapData, ConfigMapStore, SecretMissing, SecretStore, secret_variable};
 pub use sink::{StatusSink, StatusWrite};
 pub use snapshot::{Broken, ClusterPlace, Counts, FilePlace, Origin, Snapshot, Sourced, implied_labels};

@@ -194,6 +194,12 @@ impl ConfigMapStore {
         Self(Arc::new(maps))
     }
 
+    /// A ConfigMap, if it is there.
+    #[must_use]
+    pub fn map(&self, namespace: &str, name: &str) -> Option<&ConfigMapData> {
+        self.0.get(&Key::new(namespace, name))
+    }
+
     /// The value of a key.
     ///
     /// # Errors

@@ -52,6 +52,10 @@ def text_from(**source) -> dict:
     return {**PRO, "content": {"textFrom": source}}
 
 
+def parts_from(**templates) -> dict:
+    return {**PRO, "content": {"text": "{% include 'a.txt' %}", "templates": templates}}
+
+
 def own_server(name: str, port: int, **auth) -> dict:
     return fleets.smtp_server(name, port, {"auth": auth})
 
@@ -119,6 +123,10 @@ def tries(honeypot: int, api_server: int, sink: int) -> list[Attempt]:
         Attempt("another customer's ConfigMap as text", "ConfigMapNotFound", text_from(configMapRef={"name": "zeta-letter", "key": "a.txt"}), reads_like="map"),
         Attempt("a ConfigMap that is not there", "ConfigMapNotFound", text_from(configMapRef={"name": "absent", "key": "a.txt"}), reads_like="map"),
         Attempt("the operator's ConfigMap as text", "ConfigMapNotFound", text_from(configMapRef={"name": "letters", "key": "a.txt"}), reads_like="map"),
+        Attempt("another customer's ConfigMap as parts", "ConfigMapNotFound", parts_from(configMapRef={"name": "zeta-letter"}), reads_like="parts"),
+        Attempt("parts of a ConfigMap that is not there", "ConfigMapNotFound", parts_from(configMapRef={"name": "absent"}), reads_like="parts"),
+        Attempt("a folder of parts", "FileNotFound", parts_from(path="parts")),
+        Attempt("/proc/self as parts", f"FileNotFound {REFUSED}", parts_from(path="/proc/self")),
         Attempt("another customer's audience", "ConfigMapNotFound", audience(configMapRef={"name": "zeta-people", "key": "people.csv"})),
         Attempt("another customer's From", "SenderNotAllowed", {"from": {"address": "news@zeta.example"}}),
         Attempt("another customer's Reply-To", "SenderNotAllowed", {"replyTo": {"address": "news@zeta.example"}}),

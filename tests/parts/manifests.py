@@ -243,7 +243,10 @@ FULL = [
             "planRef": {"name": "pro"},
             "from": {"address": "a@example.com"},
             "subject": "s",
-            "content": {"mjmlFrom": {"configMapRef": {"name": "mails", "key": "a.mjml"}}, "text": "Hello", "maxRenderErrors": "100%"},
+            "content": {
+                "mjmlFrom": {"configMapRef": {"name": "mails", "key": "a.mjml"}}, "text": "Hello", "maxRenderErrors": "100%",
+                "templates": {"configMapRef": {"name": "layouts"}},
+            },
             "audience": {"maxBadRows": 0, "jsonLines": {"url": "https://example.com/people.jsonl"}},
         },
     },
@@ -257,6 +260,7 @@ FULL = [
             "subject": "s",
             "content": {
                 "htmlFrom": {"configMapRef": {"name": "mails", "key": "a.html"}},
+                "templates": {"path": "mails/layouts"},
                 "attachments": [
                     {"path": "files/a.pdf", "filename": "Rechnung {{ name }}.pdf", "contentType": "application/pdf"},
                     {"configMapRef": {"name": "files", "key": "logo.png"}, "inline": "logo@shop.example"},

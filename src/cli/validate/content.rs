@@ -7,9 +7,12 @@ use crate::{
     bulk,
     egress::Egress,
     engine::{ContentResolver, NewestSecrets},
-    message::{Content, Fault, Template, fields_named, missing_fields, misspelt_fields, unreachable_images},
+    message::{Content, Fault, Template, fields_named, missing_fields, misspelt_fields, part_named, unreachable_images},
     meta::bound::grouped,
-    resources::{Campaign, Key, Reason, campaign::CampaignSpec},
+    resources::{
+        Campaign, Key, Reason,
+        campaign::{CampaignSpec, TemplatesSource},
+    },
     source::{FilePlace, Finding, Severity, Snapshot, Sourced, at_quote, field_finding, line_finding},
 };
 
@@ -119,6 +122,15 @@ pub(in crate::cli) fn resolver(key: &Key, sourced: &Sourced<Campaign>, snapshot:
 /// Something about a template, in the file that the template is in.
 pub(in crate::cli) fn of_fault(severity: Severity, begins: &str, fault: &Fault, place: &FilePlace, spec: &CampaignSpec) -> Finding {
     let (line, rest) = fault.line();
+    if let Some((name, templates)) = part_named(&fault.path).zip(spec.content.templates.as_ref()) {
+        let Some(folder) = &templates.path else {
+            let message = format!("{begins}{name}: {}", fault.message);
+            return field_finding(severity, place, TemplatesSource::FIELD, None, message).0;
+        };
+        let file = place.file.parent().unwrap_or(std::path::Path::new("")).join(folder).join(name);
+        let finding = line_finding(severity, &file, line.unwrap_or(1), format!("{begins}{rest}"));
+        return Finding { field: Some(fault.path.clone()), ..at_quote(finding, fault.quote.as_deref()) };
+    }
     let bodies = [("html", &spec.content.html_from), ("text", &spec.content.text_from), ("mjml", &spec.content.mjml_from)];
     let from =
         bodies.into_iter().find_map(|(name, from)| Some((name, from.as_ref()?)).filter(|_| fault.path == format!("spec.content.{name}")));

@@ -23,8 +23,14 @@ use crate::{
         url_auth::{PASSWORD, USERNAME, UrlAuth},
     },
     routing::{OutcomesOf, Work},
-    source::{ConfigMapStore, Origin, Purpose, SETTLED_AFTER, SecretStore, read_bounded, resolve_path, settles_in, written_at},
+    source::{
+        ConfigMapData, ConfigMapStore, Origin, Purpose, SETTLED_AFTER, SecretStore, read_bounded, resolve_path, settles_in, written_at,
+    },
 };
+
+mod parts;
+
+pub(super) use parts::PartsRead;
 
 /// The longest body template, bytes.
 const BODY_MAX: u64 = 1 << 20;
@@ -66,6 +72,10 @@ enum SourceAt {
     Body { path: PathBuf, version: Option<FileVersion> },
     /// A value of a ConfigMap.
     Bytes(Arc<[u8]>),
+    /// The folder of layouts and parts; which of its files are read is known once they are.
+    Folder(PathBuf),
+    /// A ConfigMap with layouts and parts.
+    Map(ConfigMapData),
     /// An audience file, which is read while it is sent.
     Audience(PathBuf),
 }
@@ -83,7 +93,7 @@ impl Stamp {
     fn holds(&self) -> bool {
         self.sources.iter().all(|source| match source {
             SourceAt::Body { path, version } => FileVersion::at(path) == *version,
-            SourceAt::Bytes(_) | SourceAt::Audience(_) => true,
+            SourceAt::Bytes(_) | SourceAt::Audience(_) | SourceAt::Folder(_) | SourceAt::Map(_) => true,
         })
     }
 }
@@ -148,9 +158,14 @@ impl NewestSecrets {
 }
 
 impl ContentResolver {
-    /// The content, with bodies that are stored elsewhere.
+    /// The content, with bodies and parts that are stored elsewhere.
     pub fn content(&self, spec: &CampaignSpec) -> Result<Content, Blocker> {
-        Ok(Content {
+        self.content_and_parts(spec, &mut PartsRead::default())
+    }
+
+    /// The same; notes which files of parts were read.
+    fn content_and_parts(&self, spec: &CampaignSpec, read: &mut PartsRead) -> Result<Content, Blocker> {
+        let mut content = Content {
             from: spec.from.clone(),
             reply_to: spec.reply_to.clone(),
             subject: spec.subject.clone(),
@@ -161,7 +176,12 @@ impl ContentResolver {
             unsubscribe_url: spec.unsubscribe.as_ref().and_then(|unsubscribe| unsubscribe.url.clone()),
             one_click: spec.unsubscribe.as_ref().is_some_and(|unsubscribe| unsubscribe.one_click.is_some()),
             attachments: self.attachments(&spec.content.attachments)?,
-        })
+            parts: None,
+        };
+        if let Some(templates) = &spec.content.templates {
+            content.parts = Some(self.parts(templates, &content, read)?);
+        }
+        Ok(content)
     }
 
     /// What the content is read from now. Looks only at names and times, and reads nothing.
@@ -187,6 +207,9 @@ impl ContentResolver {
                 sources.push(SourceAt::Bytes(self.config_map(field, reference)?));
             }
         }
+        if let Some(templates) = &content.templates {
+            sources.push(self.templates(templates)?);
+        }
         let files = content.attachments.iter().enumerate();
         let files = files.map(|(index, file)| (Attachment::field(index), Purpose::Attachment, file.place()));
         let audiences = spec.audience.sources().map(|(field, format, place)| (field, purpose_of(format), place));
@@ -211,13 +234,16 @@ impl ContentResolver {
     }
 
     /// Prepares the content of the campaign's messages for one generation (every edit is a new attempt). A template with the same
-    /// content is taken from `known`. Reads and compiles, which may take seconds.
-    pub(super) fn prepare(&self, stamp: &Stamp, known: Option<(u64, Arc<Template>)>) -> Result<Prepared, Blocker> {
+    /// content is taken from `known`; the files of parts are noted in `read`. Reads and compiles, which may take seconds.
+    pub(super) fn prepare(&self, stamp: &Stamp, known: Option<(u64, Arc<Template>)>, read: &mut PartsRead) -> Result<Prepared, Blocker> {
         let spec = &stamp.object.spec;
-        let content = self.content(spec)?;
+        let content = self.content_and_parts(spec, read)?;
         let people = self.people(spec)?;
         let People { input, exclude } = &people;
-        if !stamp.holds() {
+        if let Some(blocker) = read.being_written() {
+            return Err(blocker);
+        }
+        if !stamp.holds() || !read.holds() {
             return Err(Blocker::passing(Reason::FileNotFound, "A file of its content changed while it was read; it is read again."));
         }
         let generation = stamp.generation;
@@ -240,7 +266,7 @@ impl ContentResolver {
         };
         let template = match known.filter(|(known, _)| *known == content_hash) {
             Some((_, template)) => template,
-            None => compiled(&content)?,
+            None => compiled(&content, spec)?,
         };
         let work = Work {
             attached_bytes: template.attached_bytes(),
@@ -505,9 +531,19 @@ fn credential(secrets: &SecretStore, namespace: &str, field: &str, auth: &UrlAut
     made.map_err(|error| Blocker::lasting(Reason::SecretInvalid, format!("{field}: {error}. Correct the Secret.")))
 }
 
-fn compiled(content: &Content) -> Result<Arc<Template>, Blocker> {
+fn compiled(content: &Content, spec: &CampaignSpec) -> Result<Arc<Template>, Blocker> {
     let told = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    Template::compile(content).map(Arc::new).map_err(|faults| Blocker::lasting(Reason::InvalidContent, told(faults)))
+    Template::compile(content).map(Arc::new).map_err(|faults| {
+        let are_keys = spec.content.templates.as_ref().is_some_and(|templates| templates.config_map_ref.is_some());
+        let reason = if faults.iter().any(|fault| !fault.is_missing) {
+            Reason::InvalidContent
+        } else if are_keys {
+            Reason::ConfigMapKeyNotFound
+        } else {
+            Reason::FileNotFound
+        };
+        Blocker::lasting(reason, told(faults))
+    })
 }
 
 /// The From address as it goes into the envelope.

@@ -206,3 +206,115 @@ async fn a_campaign_without_the_links_that_it_needs_is_not_prepared() {
     assert_eq!(reason("{url: \"https://x.example/\"}", false), None);
     assert_eq!(reason("{}", false), None);
 }
+
+#[tokio::test]
+async fn an_edit_of_a_part_is_seen_as_one_of_a_body_is() {
+    let folder = std::env::temp_dir().join(format!("mailfleet-contents-parts-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("parts")).expect("a folder");
+    let write = |text: &str| std::fs::write(folder.join("parts/footer.txt"), text).expect("a file");
+    write("one");
+    let spring = campaign("shop/spring", "{text: \"{% include 'footer.txt' %}\", templates: {path: parts}}", &folder);
+    let key = spring.0.key.clone();
+    let sourced = Sourced { object: spring.1.clone(), origin: spring.0.origin.clone(), stale: None, previous_status: None };
+    let mut contents = Contents::new();
+    // Looks again and again, as the engine does: what was written a moment ago is not read yet.
+    async fn look(contents: &mut Contents, resolver: &ContentResolver, sourced: &Sourced<Campaign>, is_over: impl Fn(&Contents) -> bool) {
+        let began = Instant::now();
+        while !is_over(contents) {
+            assert!(began.elapsed() < Duration::from_secs(60), "{:?}", result(contents, &resolver.key));
+            contents.blocked.clear();
+            contents.look_for(resolver.clone(), sourced, &LedgerFacts::default());
+            contents.wait().await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    look(&mut contents, &spring.0, &sourced, |contents| result(contents, &key).is_ok()).await;
+    let first = result(&contents, &key);
+
+    write("two, and longer");
+    look(&mut contents, &spring.0, &sourced, |contents| result(contents, &key) != first).await;
+    let second = result(&contents, &key);
+    assert!(second.is_ok(), "what was read before is sent until then: {second:?}");
+
+    std::fs::remove_file(folder.join("parts/footer.txt")).expect("removed");
+    look(&mut contents, &spring.0, &sourced, |contents| result(contents, &key).is_err()).await;
+    assert_eq!(reason(result(&contents, &key)), Some(Reason::FileNotFound));
+    assert!(template(&contents, &key).is_none() && contents.last_work(&key).is_some());
+    write("{% if %}");
+    look(&mut contents, &spring.0, &sourced, |contents| reason(result(contents, &key)) == Some(Reason::InvalidContent)).await;
+    write("two, and longer");
+    look(&mut contents, &spring.0, &sourced, |contents| result(contents, &key) == second).await;
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+#[test]
+fn parts_stay_in_their_folder() {
+    let folder = std::env::temp_dir().join(format!("mailfleet-parts-stay-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("parts/inner")).expect("a folder");
+    let write = |name: &str| std::fs::write(folder.join(name), "x").expect("a file");
+    ["outside.txt", "parts/a.txt", "parts/inner/b.txt", "parts/object.yaml", "parts/.hidden"].into_iter().for_each(write);
+    let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, folder.join(name)).expect("a link");
+    link("../outside.txt", "parts/escape.txt");
+    link("/etc/hostname", "parts/root.txt");
+    link("inner/b.txt", "parts/inward.txt");
+    link("..", "parts/up");
+    let (resolver, _) = campaign("shop/spring", "{text: x}", &folder);
+    let read = |name: &str| {
+        let content = format!("{{text: \"{{% include '{name}' %}}\", templates: {{path: parts}}}}");
+        let (_, object) = campaign("shop/spring", &content, &folder);
+        let content = resolver.content(&object.spec).expect("what is wrong is told where it is named");
+        Template::compile(&content).map(|_| ()).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    };
+    for name in ["a.txt", "inner/b.txt", "inward.txt"] {
+        assert_eq!(read(name), Ok(()), "{name}");
+    }
+    let cases = [
+        ("escape.txt", "leads out of the folder"),
+        ("root.txt", "is outside the folder"),
+        ("up/outside.txt", "leads out of the folder"),
+        ("../outside.txt", "is not the name of a part"),
+        ("inner/../../outside.txt", "is not the name of a part"),
+        ("object.yaml", "never mailed"),
+        (".hidden", "hidden"),
+        ("inner", "not a regular file"),
+        ("none.txt", "does not exist in the folder `parts`"),
+    ];
+    for (name, words) in cases {
+        let told = read(name).expect_err(name);
+        assert!(told.contains(words), "{name}: {told}");
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+#[tokio::test]
+async fn parts_come_from_a_config_map_too() {
+    let maps = |data: &[(&str, &str)]| {
+        let data = data.iter().map(|(key, text)| ((*key).to_owned(), Arc::from(text.as_bytes()))).collect();
+        crate::source::ConfigMapStore::new(BTreeMap::from([(Key::new("shop", "parts"), data)]))
+    };
+    let content = "{text: \"{% include 'footer.txt' %}\", templates: {configMapRef: {name: parts}}}";
+    let (mut resolver, object) = campaign("shop/spring", content, std::path::Path::new("/"));
+    let key = resolver.key.clone();
+    let sourced = Sourced { object, origin: resolver.origin.clone(), stale: None, previous_status: None };
+    let mut contents = Contents::new();
+    let mut results = Vec::new();
+    for store in [
+        maps(&[("footer.txt", "one")]),
+        maps(&[("footer.txt", "two")]),
+        maps(&[("other.txt", "two")]),
+        crate::source::ConfigMapStore::default(),
+        maps(&[("footer.txt", "one")]),
+    ] {
+        resolver.config_maps = store;
+        contents.blocked.clear();
+        contents.look_for(resolver.clone(), &sourced, &LedgerFacts::default());
+        contents.wait_for_all().await;
+        results.push(contents.work(&key).map(|work| work.work_hash).map_err(|blocker| (blocker.reason, blocker.message)));
+    }
+    assert!(results[0].is_ok() && results[1].is_ok() && results[0] != results[1]);
+    let (reason, message) = results[2].clone().expect_err("it has no such key");
+    assert_eq!(reason, Reason::ConfigMapKeyNotFound);
+    assert!(message.contains("the part `footer.txt` is not a key of the ConfigMap `parts`; it has `other.txt`"), "{message}");
+    assert_eq!(results[3].clone().map_err(|(reason, _)| reason), Err(Reason::ConfigMapNotFound));
+    assert_eq!(results[4], results[0]);
+}

@@ -20,14 +20,15 @@ pub const MESSAGES: [(&str, i64); 3] = [("Message", i64::MAX), ("Subject", EDITE
 fn hashes_of(campaign: &Campaign) -> [u64; MESSAGES.len()] {
     let CampaignSpec { from, reply_to, subject, content, audience, .. } = &*campaign.spec;
     let Audience { csv, json_lines, sql, inline, outcomes, .. } = audience;
-    let Content { html, html_from, text, text_from, mjml, mjml_from, .. } = content;
+    let Content { html, html_from, text, text_from, mjml, mjml_from, templates, .. } = content;
     let (people, bodies) = ((csv, json_lines, sql, inline, outcomes), (html, html_from, text, text_from, mjml, mjml_from));
-    [
-        serde_json::to_string(&(from, reply_to, subject, content, audience)),
-        serde_json::to_string(&(&people, subject)),
-        serde_json::to_string(&(&people, bodies)),
-    ]
-    .map(|sent| hash(&sent.unwrap_or_default()))
+    // Without `templates` as before there were any: the ledger keeps what comes of it.
+    let with_bodies = match templates {
+        None => serde_json::to_string(&(&people, bodies)),
+        Some(templates) => serde_json::to_string(&(&people, bodies, templates)),
+    };
+    [serde_json::to_string(&(from, reply_to, subject, content, audience)), serde_json::to_string(&(&people, subject)), with_bodies]
+        .map(|sent| hash(&sent.unwrap_or_default()))
 }
 
 /// What a campaign sends.

@@ -8,11 +8,14 @@ use minijinja::{
 };
 use minijinja_contrib::{filters as contrib, pycompat};
 
-use super::{FUEL, is_html};
+use super::{FUEL, is_html, known_as};
 use crate::message::{guard, measure, words};
 
 /// The largest indentation of JSON, in characters.
 const INDENT_MAX: i64 = 16;
+
+/// What it costs to read a part into a message once, beside what it prints.
+const FUEL_OF_PART: u64 = 20;
 
 /// An environment without a template. Filters, tests and functions are the same for all campaigns, and are held once.
 pub(super) fn environment() -> Environment<'static> {
@@ -54,6 +57,8 @@ fn made_environment() -> Environment<'static> {
     });
     environment.add_filter(guard::MEASURED, measure::measured);
     environment.add_filter(guard::SINGLE, measure::single);
+    environment.add_filter(guard::PART, part);
+    environment.set_path_join_callback(|name, within| known_as(name, is_html(within)).into());
     add_comparisons(&mut environment);
     // It prints everything that is in scope, which no message needs.
     environment.remove_global("debug");
@@ -124,6 +129,12 @@ fn format(out: &mut Output, state: &mut State<'_, '_>, value: &Value) -> Result<
         rest = &rest[at + 1..];
     }
     Ok(out.write_str(rest)?)
+}
+
+/// The filter behind the name of a part: the engine sets up each of its blocks, and charges for none.
+fn part(state: &mut State<'_, '_>, name: Value) -> Result<Value, Error> {
+    state.consume_fuel(FUEL_OF_PART)?;
+    Ok(name)
 }
 
 /// Keyword arguments, of which Jinja also accepts the first as positional.

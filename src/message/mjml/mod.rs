@@ -10,6 +10,7 @@ mod column;
 mod element;
 mod head;
 mod hero;
+mod include;
 mod inline;
 mod navbar;
 mod page;
@@ -21,21 +22,68 @@ mod social;
 mod table;
 mod value;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use self::{
     element::{Context, Place, Render},
     head::Head,
+    include::Included,
     parse::{Lines, Node},
 };
 use super::tags::{self, Kind, Tag};
 
-/// The HTML template of an MJML template.
+pub(super) use self::include::style_sheet;
+
+/// The element that puts a part in its place.
+pub(super) const INCLUDE: &str = "mj-include";
+
+/// What is wrong with MJML.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct MjmlFault {
+    /// The part that it is in, if it is in one.
+    pub(super) part: Option<String>,
+    /// What it is, with the line where it is known.
+    pub(super) message: String,
+}
+
+/// Where a source includes parts, and their names; comments are none of it.
+pub(super) fn includes(source: &str) -> impl Iterator<Item = (usize, String)> {
+    let mut position = 0;
+    let mut lines = None;
+    std::iter::from_fn(move || {
+        while let Some(at) = memchr::memchr(b'<', source.as_bytes().get(position..)?).map(|at| position + at) {
+            position = at + 1;
+            if let Some(end) = parse::declaration(source, at) {
+                position = end;
+            } else if let Some(tag) = include_at(source, at) {
+                position = tag.end;
+                if let Some(path) = tag.value("path") {
+                    return Some((lines.get_or_insert_with(|| Lines::of(source)).at(at), path.to_owned()));
+                }
+            }
+        }
+        None
+    })
+}
+
+/// The opening tag that includes a part, if it is there. Whatever is no such tag is not read to its end.
+fn include_at(source: &str, at: usize) -> Option<parse::Tag> {
+    let name = source.get(at + 1..at + 1 + INCLUDE.len())?;
+    if name.eq_ignore_ascii_case(INCLUDE) { parse::tag(source, at).filter(|tag| tag.name == INCLUDE) } else { None }
+}
+
+/// The HTML template of an MJML template; `part` finds the texts of what it includes.
 ///
 /// # Errors
 /// What is wrong, with the line of the MJML where it is known.
-pub(super) fn to_html(source: &str) -> Result<String, String> {
-    let mut root = parse::parse(source)?;
+pub(super) fn to_html(source: &str, part: &dyn Fn(&str) -> Option<Arc<str>>) -> Result<String, MjmlFault> {
+    let mut included = Included::new(part);
+    let html = page(source, &mut included);
+    html.map_err(|message| included.located(message))
+}
+
+fn page(source: &str, included: &mut Included<'_>) -> Result<String, String> {
+    let mut root = include::parse(source, included)?;
     check(&root)?;
     let head = Head::read(&root)?;
     let mut bodies = root.children.iter_mut().filter(|node| node.name() == "mj-body");
@@ -58,7 +106,10 @@ pub(super) fn to_html(source: &str) -> Result<String, String> {
         return Err(fault.clone());
     }
     let html = merge_conditionals(&head.page(html, &render)?);
-    check_tags(source, &html)?;
+    check_tags(source, &Lines::of(source), &html)?;
+    for (text, lines) in included.texts() {
+        check_tags(text, &lines, &html)?;
+    }
     Ok(html)
 }
 
@@ -82,11 +133,11 @@ fn check(node: &Node) -> Result<(), String> {
 }
 
 /// Looks for template tags that would be missing from the mail.
-fn check_tags(source: &str, html: &str) -> Result<(), String> {
+fn check_tags(source: &str, lines: &Lines, html: &str) -> Result<(), String> {
     let printed: HashSet<&str> = all_tags(html).map(|tag| &html[tag.start..tag.end]).collect();
     let missing = all_tags(source).find(|tag| tag.kind != Kind::Comment && !printed.contains(&source[tag.start..tag.end]));
     missing.map_or(Ok(()), |tag| {
-        let line = Lines::of(source).at(tag.start);
+        let line = lines.at(tag.start);
         let text = &source[tag.start..tag.end];
         Err(format!("line {line}: `{text}` is where MJML prints nothing; put it into <mj-raw> or into another attribute"))
     })

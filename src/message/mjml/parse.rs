@@ -2,7 +2,7 @@
 //! into the mail as it was written.
 
 use super::{
-    super::tags::{self, Kind},
+    super::tags,
     table::{self, Component},
 };
 
@@ -62,17 +62,35 @@ impl Tag {
 
 /// Where the lines of a source end.
 #[derive(Debug)]
-pub(super) struct Lines(Vec<usize>);
+pub(super) struct Lines {
+    ends: Vec<usize>,
+    /// The number before that of the first line.
+    before: usize,
+}
 
 impl Lines {
+    /// The lines of a document, from 1.
     pub(super) fn of(source: &str) -> Self {
-        Self(memchr::memchr_iter(b'\n', source.as_bytes()).collect())
+        Self::after(0, source)
     }
 
-    /// The line of a place, from 1.
-    pub(super) fn at(&self, position: usize) -> usize {
-        self.0.partition_point(|end| *end < position) + 1
+    /// Lines whose numbers begin behind another.
+    pub(super) fn after(before: usize, source: &str) -> Self {
+        Self { ends: memchr::memchr_iter(b'\n', source.as_bytes()).collect(), before }
     }
+
+    /// The line of a place.
+    pub(super) fn at(&self, position: usize) -> usize {
+        self.before + self.ends.partition_point(|end| *end < position) + 1
+    }
+}
+
+/// A document while it is read.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    /// The elements around what is read, the innermost last.
+    pub(super) open: Vec<Node>,
+    pub(super) root: Option<Node>,
 }
 
 /// The tag that starts exactly at `start`, if one does (HTML, 13.2.5).
@@ -158,81 +176,24 @@ pub(super) fn declaration(source: &str, start: usize) -> Option<usize> {
     Some(rest.find(close).map_or(source.len(), |at| start + at + close.len()))
 }
 
-/// The tree of a document.
-///
-/// # Errors
-/// What is wrong, with its line.
-pub(super) fn parse(source: &str) -> Result<Node, String> {
-    let lines = Lines::of(source);
-    let mut open: Vec<Node> = Vec::new();
-    let mut root: Option<Node> = None;
-    let mut position = 0;
-    while position < source.len() {
-        let line = || lines.at(position);
-        let rest = &source[position..];
-        if let Some(found) = tags::at(source, position) {
-            if found.kind != Kind::Comment && !keeps_text(open.last()) {
-                return Err(format!("line {}: template tags between elements belong in <mj-raw>", line()));
-            }
-            if found.kind != Kind::Comment
-                && let Some(parent) = open.last_mut()
-            {
-                parent.content.push_str(&source[found.start..found.end]);
-            }
-            position = found.end;
-        } else if let Some(end) = declaration(source, position) {
-            if rest.starts_with("<![CDATA[") {
-                return Err(format!("line {}: text is not allowed there in MJML; put it into <mj-text> or <mj-raw>", line()));
-            }
-            // Among the images of a carousel it would count as one.
-            if rest.starts_with("<!--")
-                && let Some(parent) = open.last_mut().filter(|parent| parent.name() != "mj-carousel")
-            {
-                parent.children.push(Node { content: source[position..end].to_owned(), is_comment: true, ..node(table::raw(), line()) });
-            }
-            position = end;
-        } else if let Some(found) = tag(source, position) {
-            if !found.is_whole {
-                return Err(format!("line {}: `<{}` is not closed by `>`", line(), found.name));
-            }
-            position = element(source, line(), found, &mut open, &mut root)?;
-        } else {
-            let length = rest.char_indices().skip(1).find(|(_, c)| matches!(c, '<' | '{')).map_or(rest.len(), |(at, _)| at);
-            let text = rest[..length].trim();
-            if let Some(parent) = open.last_mut().filter(|parent| keeps_text(Some(parent))) {
-                parent.content.push_str(text);
-            } else if !text.is_empty() {
-                let line = lines.at(position + rest.len() - rest.trim_start().len());
-                return Err(format!("line {line}: text is not allowed there in MJML; put it into <mj-text> or <mj-raw>"));
-            }
-            position += length;
-        }
-    }
-    if let Some(node) = open.last() {
-        return Err(format!("line {}: <{}> is not closed", node.line, node.name()));
-    }
-    root.ok_or_else(|| "there is no <mjml> element".to_owned())
-}
-
-fn node(component: &'static Component, line: usize) -> Node {
+/// An element without anything in it.
+pub(super) fn node(component: &'static Component, line: usize) -> Node {
     Node { component, line, own: Vec::new(), applied: Vec::new(), children: Vec::new(), content: String::new(), is_comment: false }
 }
 
-fn keeps_text(node: Option<&Node>) -> bool {
+/// Whether text may stand in an element whose children are read.
+pub(super) fn keeps_text(node: Option<&Node>) -> bool {
     node.is_some_and(|node| node.name() == "mj-html-attribute")
 }
 
 /// Opens or closes an element, and returns where to go on.
-fn element(source: &str, line: usize, found: Tag, open: &mut Vec<Node>, root: &mut Option<Node>) -> Result<usize, String> {
+pub(super) fn element(source: &str, line: usize, found: Tag, open: &mut Vec<Node>, root: &mut Option<Node>) -> Result<usize, String> {
     let name = &*found.name;
     if found.closes {
         let node = open.pop().filter(|node| node.name() == name);
         let node = node.ok_or_else(|| format!("line {line}: </{name}> closes nothing: the element opened last is closed first"))?;
         close(node, open, root);
         return Ok(found.end);
-    }
-    if name == "mj-include" {
-        return Err(format!("line {line}: <mj-include> is not supported; put the content here"));
     }
     let parent = open.last().map(|node| node.component);
     let Some(component) = table::component(name) else {

@@ -1,11 +1,16 @@
 //! The walk through one template: which fields its expressions and statements need.
 
+mod layouts;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use minijinja::machinery::ast::{BinOpKind, Call, CallArg, Expr, Macro, Stmt, UnaryOpKind};
+
+pub(in crate::message) use self::layouts::each_block;
+use super::mjml;
 
 /// Names that are there without any field of the audience.
 const GIVEN: &[&str] = &["campaign", "fields", "range", "dict", "namespace", "self"];
@@ -15,9 +20,22 @@ const USES_MAX: usize = 16;
 /// Fields that the conditions around a place are known to guarantee.
 const PRESENT_MAX: usize = 64;
 
+/// Bytes of parts and blocks that are walked for one template, each as often as it is named; what is beyond them is not looked at.
+const PARTS_MAX: usize = 16 << 20;
+
+/// A template of which the tree is known.
+pub(super) struct Known<'t> {
+    /// The path of its field.
+    pub path: String,
+    pub source: &'t str,
+    pub tree: Stmt<'t>,
+}
+
 /// A field that was looked up, and where in the template.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Use {
+struct Use<'t> {
+    /// The part that it stands in, if it stands in one.
+    part: Option<&'t str>,
     /// Where in the template, bytes.
     offset: u32,
     name: String,
@@ -26,7 +44,9 @@ struct Use {
 }
 
 /// A field that a template names; the rest is as in [`super::NamedField`].
-pub(super) struct Found {
+pub(super) struct Found<'t> {
+    /// The part that names it, if one does.
+    pub part: Option<&'t str>,
     pub name: String,
     pub attribute: Option<String>,
     /// Where in the template, bytes.
@@ -38,29 +58,75 @@ pub(super) struct Found {
 /// Between a field and its attribute, in what is certainly there; in no name.
 const OF: char = '\0';
 
-/// A walk through one template.
-#[derive(Default)]
+/// A body of a block.
+#[derive(Clone, Copy)]
+struct Body<'t> {
+    /// The part that it stands in, if it stands in one.
+    part: Option<&'t str>,
+    source: &'t str,
+    statements: &'t [Stmt<'t>],
+    /// Its length, bytes.
+    bytes: usize,
+}
+
+/// A walk through one template, and the parts that it names.
 struct Walk<'t> {
+    parts: &'t BTreeMap<&'t str, Known<'t>>,
+    /// The parts on the way, the innermost last.
+    within: Vec<&'t str>,
+    /// Bytes of parts and blocks that may still be walked.
+    left: usize,
+    /// The part that is walked, if it is one.
+    part: Option<&'t str>,
+    /// The text that is walked.
+    source: &'t str,
+    /// The bodies of each block, those of who extends before those of what is extended.
+    blocks: BTreeMap<&'t str, Vec<Body<'t>>>,
+    /// The block that is walked, and which of its bodies.
+    block: Option<(&'t str, usize)>,
+    /// The layout is walked afterwards, and prints the blocks.
+    extends: bool,
+    /// Macros that are called, in an imported part: what the others need is not needed here.
+    called: Option<BTreeSet<&'t str>>,
+    /// Everything that is found is optional.
+    is_lax: bool,
     /// Variables of the template, the innermost scope last, each with the fields without which it is undefined.
-    scopes: Vec<HashMap<&'t str, Vec<Use>>>,
+    scopes: Vec<HashMap<&'t str, Vec<Use<'t>>>>,
     /// What is certainly there, by the conditions around.
     present: Vec<String>,
     /// The fields among them.
     only_with: Arc<BTreeSet<String>>,
     /// Each place once, needed or not, with the conditions around it.
-    found: BTreeMap<(Use, bool), Arc<BTreeSet<String>>>,
+    found: BTreeMap<(Use<'t>, bool), Arc<BTreeSet<String>>>,
 }
 
 /// What a template names, each place once.
-pub(super) fn walked(template: &Stmt<'_>) -> Vec<Found> {
-    let mut walk = Walk { scopes: vec![HashMap::new()], ..Walk::default() };
-    walk.statement(template);
-    let found = |((Use { offset, name, attribute }, is_optional), only_with)| Found { name, attribute, offset, is_optional, only_with };
+pub(super) fn walked<'t>(template: &'t Known<'t>, parts: &'t BTreeMap<&'t str, Known<'t>>) -> Vec<Found<'t>> {
+    let mut walk = Walk {
+        parts,
+        within: Vec::new(),
+        left: PARTS_MAX,
+        part: None,
+        source: template.source,
+        blocks: BTreeMap::new(),
+        block: None,
+        extends: false,
+        called: None,
+        is_lax: false,
+        scopes: vec![HashMap::new()],
+        present: Vec::new(),
+        only_with: Arc::default(),
+        found: BTreeMap::new(),
+    };
+    walk.statement(&template.tree);
+    let found =
+        |((Use { part, offset, name, attribute }, is_optional), only_with)| Found { part, name, attribute, offset, is_optional, only_with };
     walk.found.into_iter().map(found).collect()
 }
 
 impl<'t> Walk<'t> {
-    fn note(&mut self, uses: Vec<Use>, is_optional: bool) {
+    fn note(&mut self, uses: Vec<Use<'t>>, is_optional: bool) {
+        let is_optional = is_optional || self.is_lax;
         for one in uses {
             self.found.entry((one, is_optional)).or_insert_with(|| self.only_with.clone());
         }
@@ -118,15 +184,15 @@ impl<'t> Walk<'t> {
         self.scopes.pop();
     }
 
-    fn variable(&self, name: &str) -> Option<&Vec<Use>> {
+    fn variable(&self, name: &str) -> Option<&Vec<Use<'t>>> {
         self.scopes.iter().rev().find_map(|scope| scope.get(name))
     }
 
-    fn assign(&mut self, target: &Expr<'t>, uses: &[Use]) {
+    fn assign(&mut self, target: &Expr<'t>, uses: &[Use<'t>]) {
         match target {
             Expr::Var(variable) => {
                 if let Some(scope) = self.scopes.last_mut() {
-                    let kept: BTreeSet<&Use> = uses.iter().collect();
+                    let kept: BTreeSet<&Use<'t>> = uses.iter().collect();
                     scope.insert(variable.id, kept.into_iter().take(USES_MAX).cloned().collect());
                 }
             }
@@ -151,8 +217,8 @@ impl<'t> Walk<'t> {
     }
 
     /// A lookup of a field, unless it is certainly there.
-    fn look_up(&mut self, name: &str, offset: u32) -> Vec<Use> {
-        let uses = vec![Use { name: name.to_owned(), offset, attribute: None }];
+    fn look_up(&mut self, name: &str, offset: u32) -> Vec<Use<'t>> {
+        let uses = vec![Use { part: self.part, name: name.to_owned(), offset, attribute: None }];
         if self.present.iter().any(|present| present == name) {
             self.note(uses, true);
             return Vec::new();
@@ -175,14 +241,18 @@ impl<'t> Walk<'t> {
     }
 
     /// A lookup of an attribute of a field, which is undefined where the field is a text.
-    fn look_up_attribute(&mut self, expression: &Expr<'t>) -> Vec<Use> {
+    fn look_up_attribute(&mut self, expression: &Expr<'t>) -> Vec<Use<'t>> {
         let Some((name, attribute)) = self.attribute_of_field(expression) else { return Vec::new() };
         let is_present = self.present.contains(&mark(&name, &attribute));
-        if is_present { Vec::new() } else { vec![Use { name, offset: expression.span().start_offset, attribute: Some(attribute) }] }
+        if is_present {
+            Vec::new()
+        } else {
+            vec![Use { part: self.part, name, offset: expression.span().start_offset, attribute: Some(attribute) }]
+        }
     }
 
     /// The fields without which an expression is undefined. Those without which it fails are noted.
-    fn uses(&mut self, expression: &Expr<'t>) -> Vec<Use> {
+    fn uses(&mut self, expression: &Expr<'t>) -> Vec<Use<'t>> {
         let offset = expression.span().start_offset;
         if let Some(name) = self.of_fields(expression) {
             return self.look_up(&name, offset);
@@ -284,13 +354,14 @@ impl<'t> Walk<'t> {
 
     fn call(&mut self, call: &Call<'t>, offset: u32) {
         match &call.expr {
+            Expr::Var(variable) if variable.id == "super" => self.super_block(),
             // A function or a macro, which may have a default for what it is given.
             Expr::Var(_) => self.arguments(&call.args, Self::allows),
             Expr::GetAttr(method) if self.is_fields(&method.expr) => {
                 if let ("get", Some(CallArg::Pos(name))) = (method.name, call.args.first())
                     && let Some(name) = name.as_const().as_ref().and_then(|name| name.as_str())
                 {
-                    self.note(vec![Use { name: name.to_owned(), offset, attribute: None }], true);
+                    self.note(vec![Use { part: self.part, name: name.to_owned(), offset, attribute: None }], true);
                 }
                 self.arguments(&call.args, Self::allows);
             }
@@ -346,15 +417,32 @@ impl<'t> Walk<'t> {
         }
     }
 
-    fn statements(&mut self, statements: &[Stmt<'t>]) {
+    fn statements(&mut self, statements: &'t [Stmt<'t>]) {
         statements.iter().for_each(|statement| self.statement(statement));
     }
 
-    fn statement(&mut self, statement: &Stmt<'t>) {
+    fn statement(&mut self, statement: &'t Stmt<'t>) {
         match statement {
-            Stmt::Template(template) => self.statements(&template.children),
+            Stmt::Template(template) => self.template(&template.children),
             Stmt::EmitExpr(emitted) => self.needs(&emitted.expr),
-            Stmt::EmitRaw(_) | Stmt::Continue(_) | Stmt::Break(_) => {}
+            Stmt::EmitRaw(text) => {
+                for (_, name) in mjml::includes(text.raw) {
+                    self.named_part(Some(name.as_str()), Self::statement);
+                }
+            }
+            Stmt::Block(block) if !self.extends => self.block(block.name, 0),
+            Stmt::Continue(_) | Stmt::Break(_) | Stmt::Extends(_) | Stmt::Block(_) => {}
+            Stmt::Include(include) => self.named_part(include.name.as_const().as_ref().and_then(|name| name.as_str()), Self::statement),
+            Stmt::Import(import) => {
+                let called = if let Expr::Var(module) = &import.name { self.called_of(module.id) } else { BTreeSet::new() };
+                self.imported(import.expr.as_const().as_ref().and_then(|name| name.as_str()), called);
+                self.assign(&import.name, &[]);
+            }
+            Stmt::FromImport(import) => {
+                let macros = import.names.iter().filter_map(|(name, _)| if let Expr::Var(name) = name { Some(name.id) } else { None });
+                self.imported(import.expr.as_const().as_ref().and_then(|name| name.as_str()), macros.collect());
+                import.names.iter().for_each(|(name, alias)| self.assign(alias.as_ref().unwrap_or(name), &[]));
+            }
             Stmt::ForLoop(each) => {
                 self.needs(&each.iter);
                 self.scoped(|walk| {
@@ -402,7 +490,11 @@ impl<'t> Walk<'t> {
             }
             Stmt::Macro(declared) => {
                 self.declare(declared.name);
+                let is_called = self.called.as_ref().is_none_or(|called| called.contains(declared.name));
+                let around = self.is_lax;
+                self.is_lax |= !is_called;
                 self.declared(declared);
+                self.is_lax = around;
             }
             Stmt::CallBlock(block) => {
                 self.call(&block.call, block.call_expr_span.start_offset);
@@ -419,7 +511,7 @@ impl<'t> Walk<'t> {
     }
 
     /// A macro, or the body of a call.
-    fn declared(&mut self, declared: &Macro<'t>) {
+    fn declared(&mut self, declared: &'t Macro<'t>) {
         declared.defaults.iter().for_each(|default| self.allows(default));
         self.scoped(|walk| {
             walk.declare("caller");

@@ -341,6 +341,7 @@ fn content_of(template: String, place: usize) -> Content {
         unsubscribe_url: None,
         one_click: false,
         attachments: Vec::new(),
+        parts: None,
     };
     match place {
         0 => content.subject = template,

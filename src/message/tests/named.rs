@@ -137,6 +137,7 @@ fn every_template_of_a_campaign_is_read() {
         unsubscribe_url: Some("https://x.example/{{ g }}".to_owned()),
         one_click: false,
         attachments: Vec::new(),
+        parts: None,
     };
     let paths: Vec<String> = fields_named(&content).iter().map(|field| format!("{}:{}:{}", field.path, field.line, field.name)).collect();
     assert_eq!(

@@ -187,6 +187,7 @@ fn case(random: &mut Random) -> Value {
         unsubscribe_url: None,
         one_click: false,
         attachments: Vec::new(),
+        parts: None,
     };
     let template = Template::compile(&content).unwrap_or_else(|faults| panic!("{faults:?}"));
     let context = RenderContext {

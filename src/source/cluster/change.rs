@@ -112,7 +112,7 @@ impl HasDataRefs for Campaign {
     fn data_refs(&self) -> Vec<DataRef> {
         let secrets = self.spec.secrets();
         let secrets = secrets.iter().map(|needed| DataRef::secret(self.namespace(), &needed.key.name));
-        let config_maps = self.spec.config_maps().map(|map| DataRef::config_map(self.namespace(), &map.name));
+        let config_maps = self.spec.config_maps().map(|name| DataRef::config_map(self.namespace(), name));
         let mut named: Vec<DataRef> = secrets.chain(config_maps).collect();
         named.sort();
         named.dedup();

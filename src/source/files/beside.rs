@@ -27,6 +27,12 @@ pub enum PathProblem {
         /// The path as written.
         path: String,
     },
+    /// It is outside the folder of layouts and parts.
+    #[error("the file `{path}` is a symlink that leads out of the folder of `content.templates`; copy the file into the folder")]
+    OutsideTemplates {
+        /// The path as written.
+        path: String,
+    },
     /// There are no files in a cluster.
     #[error("`{path}` is a path, and a cluster has no files; put the text into a ConfigMap and name it with configMapRef, or give a url")]
     InCluster {
@@ -56,6 +62,8 @@ pub enum PathProblem {
 pub enum Purpose {
     /// A text of a message.
     Body,
+    /// A folder of layouts and parts.
+    Templates,
     /// A file that goes with a message.
     Attachment,
     /// A table of recipients.
@@ -118,10 +126,23 @@ pub(crate) fn resolve_beside(origin: &FilePlace, path: &str, purpose: Purpose) -
     if holds_objects(&resolved, purpose) {
         return private(OBJECTS);
     }
-    if !resolved.is_file() {
-        return Err(unusable("it is not a regular file".to_owned()));
+    match purpose {
+        Purpose::Templates if !resolved.is_dir() => Err(unusable("it is not a folder".to_owned())),
+        Purpose::Templates => Ok(resolved),
+        _ if !resolved.is_file() => Err(unusable("it is not a regular file".to_owned())),
+        _ => Ok(resolved),
     }
-    Ok(resolved)
+}
+
+/// A file in a folder that a document names, and in no other, wherever symlinks lead.
+///
+/// # Errors
+/// As [`resolve_path`] does.
+pub fn resolve_within(origin: &Origin, folder: &str, name: &str) -> Result<PathBuf, PathProblem> {
+    let path = format!("{}/{name}", folder.trim_end_matches('/'));
+    let home = resolve_path(origin, folder, Purpose::Templates)?;
+    let file = resolve_path(origin, &path, Purpose::Body)?;
+    if file.starts_with(home) { Ok(file) } else { Err(PathProblem::OutsideTemplates { path }) }
 }
 
 const HIDDEN: &str =

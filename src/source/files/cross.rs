@@ -12,7 +12,7 @@ use crate::{
     providers::{Provider, ProviderSpec, Signing},
     resources::{
         Campaign, FINALIZER, Key, KeyRef,
-        campaign::{Attachment, Place, SourceFormat},
+        campaign::{Attachment, Place, SourceFormat, TemplatesSource},
         resume::{ANNOTATION, Resume, ServerResume},
         rollout,
         senders::{self, Says},
@@ -44,6 +44,8 @@ pub(super) enum Target {
     /// A Secret of which no single key is required, but some of them; one of these.
     WholeSecret(KeyRef),
     ConfigMap(KeyRef),
+    /// A ConfigMap of which no single key is required.
+    WholeConfigMap(String),
     File(String, Purpose),
     /// What a campaign says of its sender, which the plan grants.
     Sender(Key, String, Says),
@@ -162,6 +164,14 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
             add_source(&format!("spec.content.{name}"), Purpose::Body, source.path.as_deref(), source.config_map_ref.as_ref(), add);
         }
     }
+    if let Some(templates) = &content.templates {
+        if let Some(path) = &templates.path {
+            add(format!("{}.path", TemplatesSource::FIELD), Target::File(path.clone(), Purpose::Templates));
+        }
+        if let Some(map) = &templates.config_map_ref {
+            add(format!("{}.configMapRef", TemplatesSource::FIELD), Target::WholeConfigMap(map.name.clone()));
+        }
+    }
     for (index, file) in content.attachments.iter().enumerate() {
         add_source(&Attachment::field(index), Purpose::Attachment, file.path.as_deref(), file.config_map_ref.as_ref(), add);
     }
@@ -217,6 +227,9 @@ pub(super) fn judge(
         }
         Target::ConfigMap(KeyRef { name, key: entry }) => {
             (Severity::Warning, world.config_maps.get(&key.namespace, name, entry).err()?.to_string())
+        }
+        Target::WholeConfigMap(name) if world.config_maps.map(&key.namespace, name).is_none() => {
+            (Severity::Warning, format!("there is no ConfigMap `{name}` in namespace `{}`", key.namespace))
         }
         Target::Sender(plan, value, says) => (Severity::Warning, sender_words(plan, value, *says, key, world, plan_namespace)?),
         Target::Doubt(words) => (Severity::Warning, words.clone()),
