@@ -4,6 +4,7 @@
 
 MAILPIT=1.27.11
 CARGO_DENY=0.20.2
+LISTMONK=1.1.0
 KUBERNETES=$(sed -n 's|.*k8s.io/kubernetes v\([0-9.]*\).*|\1|p' tests/control-plane/go.mod)
 HELM=$(sed -n 's|.*helm.sh/helm/v3 v\([0-9.]*\).*|\1|p' tests/control-plane/go.mod)
 
@@ -15,6 +16,7 @@ digest() { cat "$@" | sha256sum | cut -c1-12; }
 part() {
     case $1 in
     mailpit) echo "$cache/mailpit-$MAILPIT" ;;
+    listmonk) echo "$cache/listmonk-$LISTMONK" ;;
     cargo-deny) echo "$cache/cargo-deny-$CARGO_DENY" ;;
     kubernetes) echo "$cache/kubernetes-$KUBERNETES" ;;
     helm) echo "$cache/helm-$HELM" ;;

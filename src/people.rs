@@ -138,7 +138,7 @@ impl Excluded {
 
     fn read_list(&mut self, exclusion: &Exclusion, input: &Input, runtime: &tokio::runtime::Handle) -> Result<(), Blocker> {
         let mut reader = Reader::open(input, runtime)?;
-        let version = reader.version();
+        let (version, unit) = (reader.version(), reader.unit().clone());
         let (mut usable, mut bad, mut named) = (0_u64, 0_u64, Vec::new());
         for row in &mut reader {
             match row? {
@@ -149,7 +149,7 @@ impl Excluded {
                 Row::Bad { line, why } => {
                     bad += 1;
                     if named.len() < NAMED_MAX {
-                        named.push(format!("line {line}: {why}"));
+                        named.push(format!("{}: {why}", unit.at(line)));
                     }
                     if exclusion.max_bad_rows.is_exceeded_so_far(bad, usable + bad) {
                         break;

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Queries as audiences: real PostgreSQL, MariaDB and SQLite, by TLS and not, cut in the middle, and with a million rows."""
+"""Queries as audiences and as lists of people who are left out: real PostgreSQL, MariaDB and SQLite, by TLS and not, cut in the middle, with a million rows, and listmonk's own tables."""
 
+import shutil
 import sqlite3
 import time
 
 from parts import fleet as fleets
+from parts import listmonk
+from parts.cache import ROOT
 from parts.certificates import Authority
 from parts.databases import DATABASE, PASSWORD, Line, MariaDB, Postgres
 from parts.place import Place
@@ -236,39 +239,70 @@ def a_million_rows(place) -> str:
     return f"{few:.0f} MiB with 10,000 rows, {many:.0f} MiB with a million, read in {seconds:.0f} s"
 
 
-LISTS = """
-CREATE TYPE person_state AS ENUM ('enabled', 'disabled', 'blocklisted');
-CREATE TYPE optin AS ENUM ('single', 'double');
-CREATE TYPE membership AS ENUM ('unconfirmed', 'confirmed', 'unsubscribed');
-CREATE TABLE subscribers (id serial PRIMARY KEY, uuid uuid NOT NULL DEFAULT gen_random_uuid(), email text UNIQUE NOT NULL, name text NOT NULL, attribs jsonb NOT NULL DEFAULT '{}', status person_state NOT NULL DEFAULT 'enabled');
-CREATE TABLE lists (id serial PRIMARY KEY, name text NOT NULL, optin optin NOT NULL);
-CREATE TABLE subscriber_lists (subscriber_id int REFERENCES subscribers, list_id int REFERENCES lists, status membership NOT NULL DEFAULT 'unconfirmed', PRIMARY KEY (subscriber_id, list_id));
-INSERT INTO lists (name, optin) VALUES ('news', 'double'), ('offers', 'single');
-INSERT INTO subscribers (email, name, attribs, status)
-  SELECT state || '-' || membership || '-' || list || '@example.com', 'N', jsonb_build_object('city', 'Köln', 'tags', jsonb_build_array(membership)), state::person_state
-  FROM unnest(ARRAY['enabled', 'disabled', 'blocklisted']) AS state, unnest(ARRAY['unconfirmed', 'confirmed', 'unsubscribed']) AS membership, unnest(ARRAY['news', 'offers']) AS list;
-INSERT INTO subscriber_lists SELECT s.id, l.id, split_part(s.email, '-', 2)::membership FROM subscribers s JOIN lists l ON split_part(split_part(s.email, '-', 3), '@', 1) = l.name;
+# Everybody whom listmonk could be asked to mail: each state, and each membership of a list with double opt-in and of one without.
+PEOPLE = """
+INSERT INTO lists (uuid, name, type, optin) VALUES (gen_random_uuid(), 'News, weekly', 'public', 'double'), (gen_random_uuid(), 'Offers', 'private', 'single'), (gen_random_uuid(), 'Empty', 'public', 'single');
+INSERT INTO subscribers (uuid, email, name, attribs, status)
+  SELECT gen_random_uuid(), concat_ws('-', state, news, offers) || '@example.com', initcap(state), jsonb_build_object('city', 'Köln', 'tags', jsonb_build_array(news)), state::subscriber_status
+  FROM unnest(ARRAY['enabled', 'disabled', 'blocklisted']) AS state, unnest(ARRAY['unconfirmed', 'confirmed', 'unsubscribed', 'no']) AS news, unnest(ARRAY['unconfirmed', 'confirmed', 'unsubscribed', 'no']) AS offers;
+INSERT INTO subscriber_lists (subscriber_id, list_id, status)
+  SELECT s.id, l.id, split_part(split_part(s.email, '@', 1), '-', l.id + 1)::subscription_status FROM subscribers s, lists l WHERE l.id < 3 AND split_part(split_part(s.email, '@', 1), '-', l.id + 1) <> 'no';
 """
-LISTMONK = """SELECT s.email, s.name, s.attribs FROM subscribers s
-JOIN subscriber_lists m ON m.subscriber_id = s.id JOIN lists l ON l.id = m.list_id
-WHERE l.name = $1 AND s.status = 'enabled'
-  AND CASE l.optin WHEN 'double' THEN m.status = 'confirmed' ELSE m.status <> 'unsubscribed' END"""
 
 
-def tables_of_a_list_manager(place) -> str:
-    """Subscribers, lists and memberships as listmonk has them: of a list with double opt-in those who confirmed, of another those who did not leave."""
-    wanted = {"news": {"enabled-confirmed-news"}, "offers": {"enabled-unconfirmed-offers", "enabled-confirmed-offers"}}
+def documented_query() -> str:
+    """The query of docs/campaigns.md for those who come from listmonk."""
+    text = (ROOT / "docs" / "campaigns.md").read_text().split("##### From listmonk")[1]
+    return text.split("```sql\n")[1].split("```")[0]
+
+
+def people_of_listmonk(place) -> str:
+    """listmonk's own tables: the documented query mails whom listmonk's own query would, of lists with double opt-in and without, and of several at once."""
+    told = []
     with Postgres(place.new("database")) as database:
-        database.run(LISTS)
-        database.run("GRANT SELECT ON ALL TABLES IN SCHEMA public TO news")
-        for name, people in wanted.items():
-            sent = Sent(place, name)
-            sent.write({**URL, "query": LISTMONK, "parameters": [name]}, database.url(), content={"text": "{{ attribs.city }} {{ attribs.tags[0] }}"})
+        database.run(listmonk.schema())
+        database.run(PEOPLE + "GRANT SELECT ON ALL TABLES IN SCHEMA public TO news")
+        for names in ('{"News, weekly"}', "{Offers}", '{Offers,"News, weekly"}', "{Offers,Empty}"):
+            wanted = listmonk.mailed(database, names)
+            sent = Sent(place, "listmonk")
+            sent.write({**URL, "query": documented_query(), "parameters": [names]}, database.url(), content={"text": "{{ name }} {{ attribs.city }} {{ attribs.tags[0] }}"})
             code, text = sent.fleet.run_once("-q")
-            require(code == 0, f"{name}: exit {code}: {text}")
-            require(set(sent.server.taken) == {f"{who}@example.com" for who in people}, f"{name}: {dict(sent.server.taken)}")
-            require(f"Köln {'confirmed' if name == 'news' else 'unconfirmed'}" in preview(sent, f"{min(people, key=lambda who: 'unconfirmed' not in who)}@example.com"), "attributes")
-    return "3 of 18 subscribers"
+            require(code == 0, f"{names}: exit {code}: {text}")
+            mailed = set(sent.server.taken)
+            require(mailed == wanted, f"{names}: too many {sorted(mailed - wanted)}, left out {sorted(wanted - mailed)}")
+            require(max(sent.server.taken.values()) == 1 and 0 < len(wanted) < 48, f"{names}: {dict(sent.server.taken)}")
+            told.append(str(len(wanted)))
+        who = min(wanted)
+        require("Köln" in preview(sent, who), "attributes")
+    return f"{', '.join(told)} of 48 subscribers"
+
+
+def of_people_who_are_left_out(place) -> str:
+    """A query as a list of those who are not mailed: whoever is in it when the audience is read gets nothing; one that fails stops all."""
+    sent = Sent(place, "exclude")
+    path = sent.fleet.config / "shop.sqlite"
+    with sqlite3.connect(path) as database:
+        database.executescript(TABLE.replace("'not an address'", "'di@example.com'"))
+    database.close()
+    gone = {"path": "shop.sqlite", "query": "SELECT mail AS email FROM people WHERE lang = ? UNION SELECT 'BOB@example.com'", "parameters": ["xx"]}
+    everybody = {"path": "shop.sqlite", "query": "SELECT mail AS email, name, price, since, note FROM people"}
+    process = sent.fleet.start(once=False)
+    sent.write(everybody, audience={"exclude": [{"sql": {**gone, "query": "SELECT mail AS email FROM poeple WHERE lang = ?"}}]})
+    sent.stalled("spec.audience.exclude[0]: shop.sqlite: SQLite refuses the query: no such table: poeple")
+    require(not sent.server.taken, f"{dict(sent.server.taken)}")
+    sent.write(everybody, audience={"exclude": [{"sql": {**gone, "parameters": ["en"]}}, {"sql": {**gone, "query": "SELECT name AS email FROM people WHERE lang = ?"}, "maxBadRows": 1}]})
+    sent.completed()
+    process.kill()
+    require(dict(sent.server.taken) == dict.fromkeys(("ann@example.com", "cy@example.com", "di@example.com", "eve@example.com"), 1), f"{dict(sent.server.taken)}")
+    counts = sent.fleet.status("Campaign", "spring")["recipients"]
+    require((counts["total"], counts["excluded"]) == (4, 1), f"{counts}")
+    sent = Sent(place, "secret")
+    shutil.copy(path, sent.fleet.config)
+    sent.write(everybody, audience={"exclude": [{"sql": {**URL, "query": "SELECT 1"}}]})
+    process = sent.fleet.start(once=False)
+    sent.stalled("spec.audience.exclude[0].sql.urlRef: there is no Secret `shop`")
+    process.kill()
+    return "1 of 5 left out"
 
 
 def customers_reach_no_database_of_this_network(place) -> str:
@@ -289,9 +323,10 @@ def main():
     cases = Cases(__doc__)
     cases.parse()
     place = Shared(lambda: Place("databases"))
-    cases.add_all((postgresql_over_tls, a_million_rows, tables_of_a_list_manager, customers_reach_no_database_of_this_network), place, needs=Postgres.missing)
+    cases.add_all((postgresql_over_tls, a_million_rows, customers_reach_no_database_of_this_network), place, needs=Postgres.missing)
     cases.add_all((mariadb_over_tls,), place, needs=MariaDB.missing)
-    cases.add_all((sqlite_beside_the_campaign,), place)
+    cases.add_all((people_of_listmonk,), place, needs=lambda: Postgres.missing() or listmonk.missing())
+    cases.add_all((sqlite_beside_the_campaign, of_people_who_are_left_out), place)
     cases.add_all((cut_in_the_middle,), place, needs=lambda: Postgres.missing() or MariaDB.missing())
     cases.end()
 

@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::header::LOCATION;
+use http::{
+    HeaderMap,
+    header::{LOCATION, RETRY_AFTER},
+};
+use jiff::Timestamp;
 use reqwest::{
     ClientBuilder, Url,
     redirect::{Attempt, Policy},
@@ -19,7 +23,7 @@ use tokio::runtime::Handle;
 use super::{Blocker, Credential, Login, Progress, Remote, unreadable};
 use crate::{
     egress::{Egress, NotAllowed, client},
-    providers::scrub::Scrubber,
+    providers::{http::of_retry_after, scrub::Scrubber},
     resources::Reason,
 };
 
@@ -28,7 +32,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Without any byte arriving.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Before a URL that was refused is asked for again.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// For all of a file that is fetched as a whole.
 const FETCH_MAX: Duration = Duration::from_secs(120);
 /// Redirects that are followed.
@@ -41,25 +45,71 @@ pub(super) struct Body {
     runtime: Handle,
 }
 
+/// A successful answer whose body is still to be read.
+pub(super) struct Answer {
+    /// The URL as it may be shown.
+    pub place: String,
+    /// The URL that answered, after redirects.
+    pub url: Url,
+    /// The header.
+    pub header: HeaderMap,
+    /// The bytes of its body, where the server says how many they are.
+    length: Option<u64>,
+    /// The body.
+    pub body: Body,
+}
+
+/// Why a URL has no answer that can be read.
+pub(super) struct Refused {
+    /// The same for people.
+    pub blocker: Blocker,
+    /// Whether the server may answer in a moment: it does not do so now, or is asked too often.
+    pub may_pass: bool,
+    /// How long the server wants to be left alone.
+    pub pause: Option<Duration>,
+}
+
+impl From<Blocker> for Refused {
+    fn from(blocker: Blocker) -> Self {
+        Self { may_pass: false, blocker, pause: None }
+    }
+}
+
 /// Requests a URL. Returns the URL as it may be shown, and the body of a successful answer. `scrubber` learns what must not be quoted.
 pub(super) fn open(remote: &Remote, runtime: &Handle, progress: &Progress, scrubber: &Scrubber) -> Result<(String, Body), Blocker> {
-    let url = Url::parse(&remote.url).map_err(|error| unreadable(format!("the URL is not a URL: {error}")))?;
-    let (place, egress) = (shown(&url), remote.egress);
+    let answer = ask(remote, &parsed(&remote.url)?, runtime, scrubber).map_err(|refused| refused.blocker)?;
+    progress.total.store(answer.length.unwrap_or(0), Ordering::Relaxed);
+    Ok((answer.place, answer.body))
+}
+
+/// A URL, read.
+pub(super) fn parsed(url: &str) -> Result<Url, Blocker> {
+    Url::parse(url).map_err(|error| unreadable(format!("the URL is not a URL: {error}")))
+}
+
+/// Requests the URL of an audience, or one that its answers lead to. Only where that is of the same origin it gets the credentials, and
+/// it must be one that may be contacted all the same.
+pub(super) fn ask(remote: &Remote, url: &Url, runtime: &Handle, scrubber: &Scrubber) -> Result<Answer, Refused> {
+    let (place, egress, own) = (shown(url), remote.egress, parsed(&remote.url)?);
     let fail = |reason: Reason, transient: bool, what: String| Blocker {
         needs_person: !transient,
         ..Blocker::passing(reason, format!("{place}: {what}"))
     };
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(fail(Reason::AudienceUnreadable, false, "only http and https URLs are supported".to_owned()));
+        return Err(fail(Reason::AudienceUnreadable, false, "only http and https URLs are supported".to_owned()).into());
     }
-    if !client::permits_url(egress, &url) {
-        return Err(fail(Reason::AddressNotAllowed, false, NotAllowed.to_string()));
+    if own.scheme() == "https" && url.scheme() != "https" {
+        return Err(fail(Reason::AudienceUnreadable, false, "an https URL leads to it, and it is http".to_owned()).into());
     }
-    let credential = remote.login.as_ref().map(Login::credential).transpose()?;
+    if !client::permits_url(egress, url) {
+        return Err(fail(Reason::AddressNotAllowed, false, NotAllowed.to_string()).into());
+    }
+    let login = remote.login.as_ref().filter(|_| own.origin() == url.origin());
+    let credential = login.map(Login::credential).transpose()?;
     if let Some(credential) = &credential {
-        if url.scheme() != "https" && !client::is_local(&url) {
+        if url.scheme() != "https" && !client::is_local(url) {
             let what = "credentials are not sent over http; give an https URL".to_owned();
-            return Err(fail(Reason::AudienceUnreadable, false, what));
+            return Err(fail(Reason::AudienceUnreadable, false, what).into());
         }
         credential.hide(scrubber);
     }
@@ -75,12 +125,12 @@ pub(super) fn open(remote: &Remote, runtime: &Handle, progress: &Progress, scrub
         runtime.block_on(async { request.send().await }).map_err(|error| {
             let transient = !error.is_redirect() && !error.is_builder();
             if client::is_not_allowed(&error) {
-                return fail(Reason::AddressNotAllowed, transient, NotAllowed.to_string());
+                return fail(Reason::AddressNotAllowed, transient, NotAllowed.to_string()).into();
             }
-            fail(Reason::AudienceUnreadable, transient, told(error))
+            Refused { blocker: fail(Reason::AudienceUnreadable, transient, told(error)), may_pass: transient, pause: None }
         })
     };
-    let mut response = request(&url, credential.as_ref())?;
+    let mut response = request(url, credential.as_ref())?;
     if credential.is_some()
         && let Some(elsewhere) = redirected_to(&response)
     {
@@ -96,11 +146,13 @@ pub(super) fn open(remote: &Remote, runtime: &Handle, progress: &Progress, scrub
             _ => "; check the URL. It is read as soon as the server provides it",
         };
         let refused = fail(Reason::AudienceUnreadable, transient, format!("the server answered {status}{advice}"));
-        return Err(refused.after((!transient).then_some(ASK_AGAIN)));
+        let value = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let pause = value.and_then(|value| of_retry_after(value, Timestamp::now()));
+        return Err(Refused { blocker: refused.after((!transient).then_some(ASK_AGAIN)), may_pass: transient, pause });
     }
-    progress.total.store(response.content_length().unwrap_or(0), Ordering::Relaxed);
+    let (length, url, header) = (response.content_length(), response.url().clone(), response.headers().clone());
     let body = Body { response, chunk: bytes::Bytes::new(), runtime: runtime.clone() };
-    Ok((place, body))
+    Ok(Answer { place, url, header, length, body })
 }
 
 /// The bytes of a URL that is not an audience, within [`FETCH_MAX`]; none when there are more than `max`. It blocks.
@@ -177,7 +229,7 @@ impl Read for Body {
 }
 
 /// A URL for people: without credentials, query and fragment.
-fn shown(url: &Url) -> String {
+pub(super) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     // Neither can fail for http and https, the only schemes that are supported.
     let _ = url.set_username("");

@@ -12,13 +12,16 @@ use super::{
 pub(super) struct Lines {
     source: Source,
     line: u64,
+    /// What people call a line.
+    word: &'static str,
     /// A line that spans two blocks of the source.
     buffer: Vec<u8>,
 }
 
 impl Lines {
-    pub(super) const fn new(source: Source) -> Self {
-        Self { source, line: 0, buffer: Vec::new() }
+    /// The lines of a source, which people call by this word.
+    pub(super) const fn new(source: Source, word: &'static str) -> Self {
+        Self { source, line: 0, word, buffer: Vec::new() }
     }
 
     /// Where the bytes come from.
@@ -34,8 +37,8 @@ impl Lines {
     pub(super) fn next_row(&mut self) -> Result<Option<Row>, Blocker> {
         Ok(match self.next_line()? {
             None => None,
-            Some(true) => Some(Row::Bad { line: self.line, why: format!("the line is longer than {ROW_MAX} bytes") }),
-            Some(false) => Some(parse(self.line, self.buffer.trim_ascii())),
+            Some(true) => Some(Row::Bad { line: self.line, why: format!("the {} is longer than {ROW_MAX} bytes", self.word) }),
+            Some(false) => Some(parse(self.line, self.word, self.buffer.trim_ascii())),
         })
     }
 
@@ -79,11 +82,12 @@ impl Lines {
     }
 }
 
-fn parse(line: u64, text: &[u8]) -> Row {
+fn parse(line: u64, word: &str, text: &[u8]) -> Row {
     let bad = |why: String| Row::Bad { line, why };
     let Ok(text) = std::str::from_utf8(text) else { return bad("the line is not UTF-8".to_owned()) };
     if !text.starts_with('{') {
-        return bad("the line is not a JSON object: put one object on each line, without a list around them".to_owned());
+        let to_do = if word == "line" { ": put one object on each line, without a list around them" } else { "" };
+        return bad(format!("the {word} is not a JSON object{to_do}"));
     }
     match serde_json::from_str::<Map<String, Value>>(text) {
         Ok(object) => recipient(line, object),

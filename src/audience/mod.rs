@@ -1,4 +1,4 @@
-//! Who is mailed: CSV, JSON Lines and inline lists, read as a stream and never held whole.
+//! Who is mailed: tables, workbooks, JSON, queries and inline lists, read as a stream and never held whole.
 //!
 //! A [`Reader`] is an iterator for a thread that may block. An unusable row comes out as [`Row::Bad`] with
 //! its line, and reading goes on; a [`Blocker`] ends it. A source that ends too early is always an error, since
@@ -10,10 +10,14 @@ mod columns;
 mod csv;
 mod fields;
 mod http;
+mod input;
 mod json_lines;
 mod login;
+pub mod pages;
 mod source;
+mod spool;
 pub mod sql;
+pub mod xlsx;
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +25,6 @@ mod tests;
 use std::{
     collections::BTreeMap,
     fmt,
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -33,12 +36,12 @@ pub use address::{Address, canonical};
 pub use csv::Layout;
 pub use fields::Fields;
 pub(crate) use http::fetch;
+pub use input::{Input, Location, NamedFile, Remote, Version};
 pub use login::{Credential, Login};
 pub use source::FileVersion;
 pub(crate) use source::changed;
 
 use crate::{
-    egress::Egress,
     meta::{Blocker, Reason},
     providers::scrub::Scrubber,
 };
@@ -78,94 +81,11 @@ pub enum Row {
     Recipient(Recipient),
     /// An unusable row.
     Bad {
-        /// The line where it starts, from 1; in an inline list, its position from 1.
+        /// The line where it starts, from 1; in an inline list, its position from 1; and what else a [`Unit`] counts.
         line: u64,
         /// What is wrong, without the row's data beyond what is needed to fix it.
         why: String,
     },
-}
-
-/// A file by the name that a campaign gives it. Symlinks in its path may be swapped at any time, as mounts of ConfigMaps and git-sync
-/// do, so the name is resolved each time, by whoever created this.
-#[derive(Clone)]
-pub struct NamedFile {
-    name: PathBuf,
-    resolve: Arc<dyn Fn() -> Result<PathBuf, Blocker> + Send + Sync>,
-}
-
-impl NamedFile {
-    /// A file known to users as `name`; `resolve` says where it is now, or why it must not be read.
-    pub fn new(name: PathBuf, resolve: impl Fn() -> Result<PathBuf, Blocker> + Send + Sync + 'static) -> Self {
-        Self { name, resolve: Arc::new(resolve) }
-    }
-
-    /// The name, for people.
-    #[must_use]
-    pub fn name(&self) -> &Path {
-        &self.name
-    }
-
-    /// Where it is now.
-    ///
-    /// # Errors
-    /// When it is not there, or must not be read.
-    pub fn resolve(&self) -> Result<PathBuf, Blocker> {
-        (self.resolve)()
-    }
-}
-
-impl fmt::Debug for NamedFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("NamedFile").field(&self.name).finish()
-    }
-}
-
-/// Where the bytes are.
-#[derive(Clone, Debug)]
-pub enum Location {
-    /// A file; nothing but a regular one is read.
-    File(NamedFile),
-    /// An http or https URL.
-    Url(Remote),
-    /// Bytes that are already in memory.
-    Bytes(Arc<[u8]>),
-}
-
-/// An audience that is fetched.
-#[derive(Clone, Debug)]
-pub struct Remote {
-    /// Its http or https URL.
-    pub url: String,
-    /// Where connections may go.
-    pub egress: Egress,
-    /// What requests carry, where the URL needs it.
-    pub login: Option<Login>,
-}
-
-/// What an audience is read with or from: when it is another one, an audience that could not be read may be readable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// When the file was last changed, and what else tells two of its states apart.
-    File(FileVersion),
-    /// The credential of a URL.
-    Credential(Credential),
-    /// What a database is reached with.
-    Database(sql::Key),
-}
-
-/// An audience, resolved and allowed by the caller.
-#[derive(Clone)]
-pub enum Input {
-    /// A table with a header line.
-    Csv(Location, Layout),
-    /// One JSON object per line.
-    JsonLines(Location),
-    /// A query of a database.
-    Sql(Box<sql::Query>),
-    /// None of its own: the people of another run, whom the ledger has.
-    Recorded,
-    /// Rows within the campaign itself.
-    Inline(Vec<BTreeMap<String, serde_json::Value>>),
 }
 
 /// An audience that cannot be read, or not to its end, until a person fixes it. Messages hold no credentials and no query strings.
@@ -173,60 +93,35 @@ fn unreadable(message: impl Into<String>) -> Blocker {
     Blocker::lasting(Reason::AudienceUnreadable, message)
 }
 
-impl Input {
-    /// A table as most are written: in UTF-8, with commas.
-    #[must_use]
-    pub fn csv(location: Location) -> Self {
-        Self::Csv(location, Layout::default())
-    }
+/// What the number of a row counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Unit {
+    /// Lines of a text, or rows of a list or query.
+    #[default]
+    Line,
+    /// Rows of a sheet of this name.
+    Row(String),
+    /// Items of a list of JSON.
+    Item,
+}
 
-    /// Whether it is on this machine.
+impl Unit {
+    /// Where a row is, in words.
     #[must_use]
-    pub fn is_local(&self) -> bool {
-        let is_url = matches!(self, Self::Csv(Location::Url(..), _) | Self::JsonLines(Location::Url(..)));
-        !is_url && !matches!(self.database(), Some(sql::Database::Server(..)))
-    }
-
-    const fn location(&self) -> Option<&Location> {
+    pub fn at(&self, number: u64) -> String {
         match self {
-            Self::Csv(location, _) | Self::JsonLines(location) => Some(location),
-            Self::Sql(_) | Self::Recorded | Self::Inline(_) => None,
+            Self::Line => format!("line {number}"),
+            Self::Row(sheet) => format!("sheet \"{sheet}\", row {number}"),
+            Self::Item => format!("item {number}"),
         }
     }
 
-    const fn database(&self) -> Option<&sql::Database> {
-        if let Self::Sql(query) = self { Some(&query.database) } else { None }
-    }
-
-    /// The file that it is read from, where it is one.
-    #[must_use]
-    pub fn file(&self) -> Option<&NamedFile> {
-        self.location().and_then(|location| if let Location::File(file) = location { Some(file) } else { None })
-    }
-
-    /// Whether [`Input::version`] may ever give one.
-    #[must_use]
-    pub fn has_version(&self) -> bool {
-        match self.location() {
-            None => self.database().is_some(),
-            Some(Location::File(_)) => true,
-            Some(Location::Url(remote)) => remote.login.is_some(),
-            _ => false,
-        }
-    }
-
-    /// What it would be read with or from now; none where that is missing, or has no version.
-    #[must_use]
-    pub fn version(&self) -> Option<Version> {
-        match self.database() {
-            Some(sql::Database::Server(access, _)) => return access.key().ok().map(Version::Database),
-            Some(sql::Database::Sqlite(file)) => return FileVersion::of(file).map(Version::File),
-            None => {}
-        }
-        match self.location()? {
-            Location::File(file) => FileVersion::of(file).map(Version::File),
-            Location::Url(remote) => remote.login.as_ref()?.credential().ok().map(Version::Credential),
-            Location::Bytes(_) => None,
+    /// A row, in a word.
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Line => "line",
+            Self::Row(_) => "row",
+            Self::Item => "item",
         }
     }
 }
@@ -234,6 +129,7 @@ impl Input {
 /// An audience that is being read, row by row. It blocks: keep it off the threads of the runtime.
 pub struct Reader {
     rows: Rows,
+    unit: Unit,
     progress: Arc<Progress>,
     ended: bool,
     useless: Useless,
@@ -280,7 +176,8 @@ pub(crate) fn endless(place: impl fmt::Display, what: &str) -> Blocker {
 pub fn count_rows(input: &Input, left_out: Option<impl Fn(&str) -> bool>, runtime: &tokio::runtime::Handle) -> Option<u64> {
     match input {
         Input::Inline(rows) if left_out.is_none() => return Some(rows.len() as u64),
-        Input::Sql(_) | Input::Recorded | Input::Csv(Location::Url(..), _) | Input::JsonLines(Location::Url(..)) => return None,
+        Input::Sql(_) | Input::Recorded => return None,
+        input if input.remote().is_some() => return None,
         _ => {}
     }
     let mut reader = Reader::open(input, runtime).ok()?;
@@ -306,8 +203,8 @@ pub fn count_rows(input: &Input, left_out: Option<impl Fn(&str) -> bool>, runtim
 enum Rows {
     Csv(Box<csv::Table>),
     JsonLines(json_lines::Lines),
-    /// Lines of which each has these fields.
-    Sql(json_lines::Lines, Vec<String>),
+    /// Lines of a spool, of which each has these fields, where that is known.
+    Spooled(json_lines::Lines, Option<Vec<String>>),
     Inline(std::iter::Enumerate<std::vec::IntoIter<BTreeMap<String, serde_json::Value>>>),
 }
 
@@ -329,20 +226,36 @@ impl Reader {
         let source = |location, charset| source::Source::open(location, charset, runtime, &progress, &scrubber);
         let table = |location, layout: &Layout| csv::Table::open(source(location, layout.charset)?, layout);
         let clean = |blocker: Blocker| Blocker { message: scrubber.scrub(&blocker.message).into_owned(), ..blocker };
-        let rows = match input {
-            Input::Csv(location, layout) => Rows::Csv(Box::new(table(location, layout).map_err(clean)?)),
-            Input::JsonLines(location) => Rows::JsonLines(json_lines::Lines::new(source(location, None).map_err(clean)?)),
-            Input::Sql(query) => {
-                let opened = sql::open(query, runtime, &progress, &scrubber).map_err(clean)?;
-                Rows::Sql(json_lines::Lines::new(source::Source::of(opened.rows, opened.place, &progress)), opened.fields)
+        let spooled = |(head, rows): (spool::Head, spool::Spool), unit: Unit, version| {
+            let source = source::Source::of(rows, head.place, version, &progress);
+            (Rows::Spooled(json_lines::Lines::new(source, unit.word()), head.fields), unit)
+        };
+        let (rows, unit) = match input {
+            Input::Csv(location, layout) => (Rows::Csv(Box::new(table(location, layout).map_err(clean)?)), Unit::Line),
+            Input::Xlsx(sheet) => {
+                let (head, rows, version) = xlsx::open(sheet, runtime, &progress, &scrubber).map_err(clean)?;
+                let unit = Unit::Row(head.sheet.clone().unwrap_or_default());
+                spooled((head, rows), unit, version)
             }
-            Input::Recorded => Rows::Inline(Vec::new().into_iter().enumerate()),
+            Input::JsonLines(location) => {
+                let unit = Unit::Line;
+                (Rows::JsonLines(json_lines::Lines::new(source(location, None).map_err(clean)?, unit.word())), unit)
+            }
+            Input::Json(pages) => spooled(pages::open(pages, runtime, &progress, &scrubber).map_err(clean)?, Unit::Item, None),
+            Input::Sql(query) => spooled(sql::open(query, runtime, &progress, &scrubber).map_err(clean)?, Unit::Line, None),
+            Input::Recorded => (Rows::Inline(Vec::new().into_iter().enumerate()), Unit::Line),
             Input::Inline(rows) => {
                 progress.total.store(rows.len() as u64, Ordering::Relaxed);
-                Rows::Inline(rows.clone().into_iter().enumerate())
+                (Rows::Inline(rows.clone().into_iter().enumerate()), Unit::Line)
             }
         };
-        Ok(Self { rows, progress, ended: false, useless: Useless::default(), scrubber })
+        Ok(Self { rows, unit, progress, ended: false, useless: Useless::default(), scrubber })
+    }
+
+    /// What the numbers of its rows count.
+    #[must_use]
+    pub const fn unit(&self) -> &Unit {
+        &self.unit
     }
 
     /// The version of the file that is read, where it is one.
@@ -350,8 +263,8 @@ impl Reader {
     pub fn version(&self) -> Option<FileVersion> {
         match &self.rows {
             Rows::Csv(table) => table.version(),
-            Rows::JsonLines(lines) => lines.version(),
-            Rows::Sql(..) | Rows::Inline(_) => None,
+            Rows::JsonLines(lines) | Rows::Spooled(lines, _) => lines.version(),
+            Rows::Inline(_) => None,
         }
     }
 
@@ -360,8 +273,8 @@ impl Reader {
     pub fn columns(&self) -> Option<Vec<&str>> {
         match &self.rows {
             Rows::Csv(table) => Some(table.columns().collect()),
-            Rows::Sql(_, fields) => Some(fields.iter().map(String::as_str).collect()),
-            Rows::JsonLines(_) | Rows::Inline(_) => None,
+            Rows::Spooled(_, Some(fields)) => Some(fields.iter().map(String::as_str).collect()),
+            Rows::JsonLines(_) | Rows::Spooled(_, None) | Rows::Inline(_) => None,
         }
     }
 
@@ -390,7 +303,7 @@ impl Reader {
     const fn source(&mut self) -> Option<&mut source::Source> {
         match &mut self.rows {
             Rows::Csv(table) => Some(table.source()),
-            Rows::JsonLines(lines) | Rows::Sql(lines, _) => Some(lines.source()),
+            Rows::JsonLines(lines) | Rows::Spooled(lines, _) => Some(lines.source()),
             Rows::Inline(_) => None,
         }
     }
@@ -399,7 +312,7 @@ impl Reader {
     fn skip_row(&mut self) -> Result<bool, Blocker> {
         match &mut self.rows {
             Rows::Csv(table) => table.skip_row(),
-            Rows::JsonLines(lines) | Rows::Sql(lines, _) => lines.skip_row(),
+            Rows::JsonLines(lines) | Rows::Spooled(lines, _) => lines.skip_row(),
             Rows::Inline(rows) => Ok(rows.next().is_some()),
         }
     }
@@ -407,7 +320,7 @@ impl Reader {
     fn next_row(&mut self) -> Result<Option<Row>, Blocker> {
         match &mut self.rows {
             Rows::Csv(table) => table.next_row(),
-            Rows::JsonLines(lines) | Rows::Sql(lines, _) => lines.next_row(),
+            Rows::JsonLines(lines) | Rows::Spooled(lines, _) => lines.next_row(),
             Rows::Inline(rows) => {
                 let Some((index, row)) = rows.next() else { return Ok(None) };
                 self.progress.done.fetch_add(1, Ordering::Relaxed);
@@ -429,7 +342,7 @@ impl Iterator for Reader {
         match &row {
             Some(Ok(Row::Recipient(_))) => self.useless.useful(),
             Some(Ok(Row::Bad { line, why })) if self.useless.is_too_much(bytes) => {
-                let what = format!("cannot be used (the last, line {line}: {why})");
+                let what = format!("cannot be used (the last, {}: {why})", self.unit.at(*line));
                 let place = self.source().map_or("the audience", |source| source.place());
                 row = Some(Err(endless(place, &what)));
             }
@@ -443,20 +356,6 @@ impl Iterator for Reader {
         // After an error nothing that follows can be trusted.
         self.ended = !matches!(row, Some(Ok(_)));
         row
-    }
-}
-
-/// The ledger keeps hashes of these words: what a plain table was called stays.
-impl fmt::Debug for Input {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Csv(location, layout) if *layout == Layout::default() => f.debug_tuple("Csv").field(location).finish(),
-            Self::Csv(location, layout) => f.debug_tuple("Csv").field(location).field(layout).finish(),
-            Self::JsonLines(location) => f.debug_tuple("JsonLines").field(location).finish(),
-            Self::Sql(query) => f.debug_tuple("Sql").field(query).finish(),
-            Self::Recorded => f.write_str("Recorded"),
-            Self::Inline(rows) => f.debug_tuple("Inline").field(rows).finish(),
-        }
     }
 }
 

@@ -47,23 +47,8 @@ impl Source {
         progress: &Arc<Progress>,
         scrubber: &Scrubber,
     ) -> Result<Self, Blocker> {
-        let mut version = None;
-        let (place, transient, raw): (String, bool, Box<dyn Read + Send>) = match location {
-            Location::File(named) => {
-                let file = open_file(named, progress)?;
-                version = Some(file.version);
-                (named.name().display().to_string(), false, Box::new(file))
-            }
-            Location::Url(remote) => {
-                let (place, body) = http::open(remote, runtime, progress, scrubber)?;
-                (place, true, Box::new(body))
-            }
-            Location::Bytes(bytes) => {
-                progress.total.store(bytes.len() as u64, Ordering::Relaxed);
-                ("the audience".to_owned(), false, Box::new(Cursor::new(Arc::clone(bytes))))
-            }
-        };
-        let counted = Counted { reader: raw, progress: Arc::clone(progress) };
+        let Raw { reader, place, transient, version } = open_raw(location, runtime, progress, scrubber)?;
+        let counted = Counted { reader, progress: Arc::clone(progress) };
         let reader = unpack(counted).map_err(|error| unreadable(&place, transient, &error))?;
         let mut source = Self { reader, place, transient, version, of_row: 0 };
         source.refuse_workbooks()?;
@@ -74,11 +59,11 @@ impl Source {
         Ok(source)
     }
 
-    /// What another reader brings: rows of a query, which are already in UTF-8.
-    pub(super) fn of(rows: impl Read + Send + 'static, place: String, progress: &Arc<Progress>) -> Self {
+    /// What another reader brings: rows of a query or of a file of this version, which are already in UTF-8.
+    pub(super) fn of(rows: impl Read + Send + 'static, place: String, version: Option<FileVersion>, progress: &Arc<Progress>) -> Self {
         let counted = Counted { reader: Box::new(rows), progress: Arc::clone(progress) };
         let reader = Box::new(BufReader::with_capacity(BLOCK, counted));
-        Self { reader, place, transient: true, version: None, of_row: 0 }
+        Self { reader, place, transient: true, version, of_row: 0 }
     }
 
     /// Where it comes from, in words, without credentials.
@@ -125,12 +110,14 @@ impl Source {
     fn refuse_workbooks(&mut self) -> Result<(), Blocker> {
         let start = self.fill()?;
         let kind = match start {
-            [b'P', b'K', 3, 4, ..] => Some("an Excel workbook (.xlsx) or another zip archive"),
-            [0xd0, 0xcf, 0x11, 0xe0, ..] => Some("an old Excel workbook (.xls)"),
+            [b'P', b'K', 3, 4, ..] => {
+                Some(("an Excel workbook (.xlsx) or another zip archive", "name it as `xlsx`, or save it as CSV (UTF-8)"))
+            }
+            [0xd0, 0xcf, 0x11, 0xe0, ..] => Some(("an old Excel workbook (.xls)", "save it as CSV (UTF-8)")),
             _ => None,
         };
-        if let Some(kind) = kind {
-            return Err(super::unreadable(format!("{}: it is {kind}, and not a table; save it as CSV (UTF-8)", self.place)));
+        if let Some((kind, to_do)) = kind {
+            return Err(super::unreadable(format!("{}: it is {kind}, and not a table; {to_do}", self.place)));
         }
         Ok(())
     }
@@ -146,6 +133,44 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// The stored bytes of a location.
+pub(super) struct Raw {
+    /// The bytes.
+    pub reader: Box<dyn Read + Send>,
+    /// Where they come from, in words, without credentials.
+    pub place: String,
+    /// Whether what goes wrong may pass.
+    transient: bool,
+    /// The version of the file, where it is one.
+    pub version: Option<FileVersion>,
+}
+
+impl Raw {
+    /// What keeps it from being read.
+    pub(super) fn failed(&self, error: &io::Error) -> Blocker {
+        unreadable(&self.place, self.transient, error)
+    }
+}
+
+/// Opens a location; `scrubber` learns what must not be quoted.
+pub(super) fn open_raw(location: &Location, runtime: &Handle, progress: &Progress, scrubber: &Scrubber) -> Result<Raw, Blocker> {
+    Ok(match location {
+        Location::File(named) => {
+            let file = open_file(named, progress)?;
+            let version = Some(file.version);
+            Raw { reader: Box::new(file), place: named.name().display().to_string(), transient: false, version }
+        }
+        Location::Url(remote) => {
+            let (place, body) = http::open(remote, runtime, progress, scrubber)?;
+            Raw { reader: Box::new(body), place, transient: true, version: None }
+        }
+        Location::Bytes(bytes) => {
+            progress.total.store(bytes.len() as u64, Ordering::Relaxed);
+            Raw { reader: Box::new(Cursor::new(Arc::clone(bytes))), place: "the audience".to_owned(), transient: false, version: None }
+        }
+    })
 }
 
 /// Identifies a version of a file: an edit in place gives another one, and so does another file under its name.

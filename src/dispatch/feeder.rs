@@ -31,7 +31,7 @@ use super::{
     unread::TRY_AGAIN,
 };
 use crate::{
-    audience::{Recipient, Row, Useless, canonical, endless},
+    audience::{Recipient, Row, Unit, Useless, canonical, endless},
     feedback::MessageReference,
     ledger::{BadRow, DueMessage, Ledger, Lookup, RecipientIndex},
     message::{self, Link, RenderContext},
@@ -87,6 +87,7 @@ pub fn start(
         excluded_rows: 0,
         lists_looked_at: Instant::now(),
         useless: Useless::default(),
+        unit: Unit::default(),
     };
     threads.ensure()?;
     let asking = Asking::new(feeder, threads.clone());
@@ -125,6 +126,8 @@ pub struct Feeder {
     lists_looked_at: Instant,
     /// Rows that repeat an address, beside those that do not.
     useless: Useless,
+    /// What the numbers of rows count.
+    unit: Unit,
     /// The clocks of recipients, where each has sending hours of their own.
     clocks: Option<Clocks>,
     /// People who were passed over because of these hours.
@@ -211,7 +214,7 @@ impl Feeder {
 
     /// The audience is read. One without anybody in it is a mistake, and withdraws nobody.
     fn end(&mut self, seen: &RecipientIndex) -> Result<(), Blocker> {
-        let first = self.problems.first().map(|problem| format!("; the first, line {}: {}", problem.line, problem.what));
+        let first = self.problems.first().map(|problem| format!("; the first, {}: {}", self.unit.at(problem.line), problem.what));
         let bad_rows_named = self.send_problems();
         if self.total == 0 && self.duplicates == 0 && self.not_added == 0 && self.excluded_rows == 0 {
             let place = self.place();

@@ -35,6 +35,7 @@ use crate::{
     source::{Snapshot, Sourced},
 };
 
+mod audience;
 mod queue;
 mod resolver;
 mod share;

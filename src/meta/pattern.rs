@@ -122,6 +122,10 @@ pub const PROGRAM: &str = concat!("^(/", folder!(), ")+$");
 /// A relative path without `.` and `..`.
 pub const INNER_PATH: &str = concat!("^", folder!(), "(/", folder!(), ")*$");
 
+/// A pointer into JSON (RFC 6901); the empty one is the whole.
+pub const JSON_POINTER: &str = r"^(/([^/~\x00-\x1F]|~[01])*)*$";
+/// The name of a parameter of a query, as it is written there.
+pub const QUERY_PARAMETER: &str = r"^[A-Za-z0-9._~$\[\]-]+$";
 /// What separates the columns of a table.
 pub const DELIMITER: &str = r"^[,;|\t]$";
 /// A path relative to the file that names it.
@@ -170,6 +174,8 @@ pub const MEANINGS: &[(&str, &str)] = &[
     (HELO, "is not a host name like mail.example.com, or an address in brackets"),
     (CERTIFICATE_NAME, "is not a host name or address as certificates have it"),
     (PROGRAM, "is not the path of a program; write it from the root, like /usr/sbin/sendmail"),
+    (JSON_POINTER, "is not a JSON pointer; write it like /data/results, each part after a `/`"),
+    (QUERY_PARAMETER, "is not the name of a parameter; write it like cursor, without `?`, `&` and `=`"),
     (DELIMITER, "separates no columns; write `,`, `;`, `|` or a tab (\"\\t\")"),
     (MEDIA_TYPE, "is not a media type; write it like application/pdf or text/calendar; method=REQUEST"),
     (CONTENT_ID, "is not the id of an inline file; write it without `cid:`, like logo"),

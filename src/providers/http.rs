@@ -17,7 +17,7 @@ use reqwest::{Client, Request, Url, redirect::Policy};
 use serde_json::Value;
 
 pub use self::{
-    pause::of_seconds as pause,
+    pause::{of_retry_after, of_seconds as pause},
     reply::Reply,
     wire::{Answer, Lost, fetch},
 };

@@ -7,20 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CountOrPercent, KeyRef,
+    json_pages::JsonAudience,
     outcomes::OutcomesAudience,
     pattern,
     rule::Rule,
     sql::SqlAudience,
     table::{PLACE_RULES, Place, TableSource},
     url_auth::UrlAuth,
+    workbook::WorkbookSource,
 };
 
 /// The recipients: exactly one of the keys. The address is in the column or field `email`; all others are template fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [Rule::new(
-    "[has(self.csv), has(self.jsonLines), has(self.sql), has(self.inline)].exists_one(given, given) || has(self.outcomes) && ![has(self.csv), has(self.jsonLines), has(self.sql), has(self.inline)].exists(given, given)",
-    "exactly one of `csv`, `jsonLines`, `sql` and `inline` is needed, or `outcomes` alone",
+    "[has(self.csv), has(self.xlsx), has(self.jsonLines), has(self.json), has(self.sql), has(self.inline)].exists_one(given, given) || has(self.outcomes) && ![has(self.csv), has(self.xlsx), has(self.jsonLines), has(self.json), has(self.sql), has(self.inline)].exists(given, given)",
+    "exactly one of `csv`, `xlsx`, `jsonLines`, `json`, `sql` and `inline` is needed, or `outcomes` alone",
 ),
 Rule::new(
     "!has(self.outcomes) || !self.outcomes.states.exists(state, state == 'Accepted')",
@@ -30,9 +32,15 @@ pub struct Audience {
     /// A CSV file with a header line; `.gz` and `.zst` are decompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csv: Option<TableSource>,
+    /// A sheet of an Excel workbook (`.xlsx`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xlsx: Option<WorkbookSource>,
     /// One JSON object per line; `.gz` and `.zst` are decompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_lines: Option<AudienceSource>,
+    /// A URL that answers JSON, on one page or on many: an API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<JsonAudience>,
     /// A query of a database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sql: Option<SqlAudience>,
@@ -69,21 +77,64 @@ impl Audience {
         self.when_row_is_bad.unwrap_or_default()
     }
 
+    /// What names the recipients, unless that is another run.
+    #[must_use]
+    pub fn named(&self) -> Named<'_> {
+        let Self { csv, xlsx, json_lines, json, sql, inline, .. } = self;
+        Named {
+            csv: csv.as_ref(),
+            xlsx: xlsx.as_ref(),
+            json_lines: json_lines.as_ref(),
+            json: json.as_ref(),
+            sql: sql.as_ref(),
+            inline: inline.as_ref(),
+        }
+    }
+
+    /// What names people, of the audience and of the lists of those who are not mailed, with its field: `spec.audience.exclude[0]`.
+    fn lists(&self) -> impl Iterator<Item = (String, Named<'_>)> {
+        let lists = self.exclude.iter().enumerate().map(|(index, list)| (Exclusion::field(index), list.named()));
+        std::iter::once((FIELD.to_owned(), self.named())).chain(lists)
+    }
+
     /// Every file, URL or ConfigMap that it names, with its field: `spec.audience.csv`, `spec.audience.exclude[0].jsonLines`.
     pub fn sources(&self) -> impl Iterator<Item = (String, SourceFormat, Place<'_>)> {
-        let own = ("spec.audience".to_owned(), &self.csv, &self.json_lines);
-        let lists = self.exclude.iter().enumerate().map(|(index, list)| (Exclusion::field(index), &list.csv, &list.json_lines));
-        let database = self.sql.as_ref().and_then(SqlAudience::place);
-        let database = database.map(|place| ("spec.audience.sql".to_owned(), SourceFormat::Sqlite, place));
-        std::iter::once(own)
-            .chain(lists)
-            .flat_map(|(field, csv, json_lines)| {
-                let csv = csv.as_ref().map(TableSource::place);
-                let sources = [(SourceFormat::Csv, csv), (SourceFormat::JsonLines, json_lines.as_ref().map(AudienceSource::place))];
-                sources.into_iter().filter_map(move |(format, source)| Some((format!("{field}.{}", format.key()), format, source?)))
-            })
-            .chain(database)
+        self.lists().flat_map(|(field, named)| {
+            let sources = [
+                (SourceFormat::Csv, named.csv.map(TableSource::place)),
+                (SourceFormat::Xlsx, named.xlsx.map(WorkbookSource::place)),
+                (SourceFormat::JsonLines, named.json_lines.map(AudienceSource::place)),
+                (SourceFormat::Json, named.json.map(JsonAudience::place)),
+                (SourceFormat::Sqlite, named.sql.and_then(SqlAudience::place)),
+            ];
+            sources.into_iter().filter_map(move |(format, place)| Some((format!("{field}.{}", format.key()), format, place?)))
+        })
     }
+
+    /// Every database that it asks, with its field.
+    pub fn databases(&self) -> impl Iterator<Item = (String, &SqlAudience)> {
+        self.lists().filter_map(|(field, named)| Some((format!("{field}.{}", SourceFormat::Sqlite.key()), named.sql?)))
+    }
+}
+
+/// The field of an audience.
+const FIELD: &str = "spec.audience";
+
+/// What names the people of an audience or of a list: at most one of these.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    /// A table.
+    pub csv: Option<&'a TableSource>,
+    /// A sheet of a workbook.
+    pub xlsx: Option<&'a WorkbookSource>,
+    /// One JSON object per line.
+    pub json_lines: Option<&'a AudienceSource>,
+    /// The answers of an API.
+    pub json: Option<&'a JsonAudience>,
+    /// A query.
+    pub sql: Option<&'a SqlAudience>,
+    /// The people themselves.
+    pub inline: Option<&'a Vec<BTreeMap<String, serde_json::Value>>>,
 }
 
 /// The format of a source.
@@ -91,8 +142,12 @@ impl Audience {
 pub enum SourceFormat {
     /// A table with a header line.
     Csv,
+    /// A sheet of a workbook.
+    Xlsx,
     /// One JSON object per line.
     JsonLines,
+    /// The answers of an API, which are never files.
+    Json,
     /// A database.
     Sqlite,
 }
@@ -103,7 +158,9 @@ impl SourceFormat {
     pub const fn key(self) -> &'static str {
         match self {
             Self::Csv => "csv",
+            Self::Xlsx => "xlsx",
             Self::JsonLines => "jsonLines",
+            Self::Json => "json",
             Self::Sqlite => "sql",
         }
     }
@@ -114,8 +171,8 @@ impl SourceFormat {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
     Rule::new(
-        "[has(self.csv), has(self.jsonLines), has(self.inline), has(self.outcomes)].exists_one(given, given)",
-        "exactly one of `csv`, `jsonLines`, `inline` and `outcomes` is needed",
+        "[has(self.csv), has(self.xlsx), has(self.jsonLines), has(self.json), has(self.sql), has(self.inline), has(self.outcomes)].exists_one(given, given)",
+        "exactly one of `csv`, `xlsx`, `jsonLines`, `json`, `sql`, `inline` and `outcomes` is needed",
     ),
     Rule::new("!has(self.maxBadRows) || !has(self.outcomes)", "another run has no rows that cannot be used; remove this").at(".maxBadRows").forbidden(),
 ]))]
@@ -123,9 +180,18 @@ pub struct Exclusion {
     /// A CSV file with a header line; `.gz` and `.zst` are decompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csv: Option<TableSource>,
+    /// A sheet of an Excel workbook (`.xlsx`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xlsx: Option<WorkbookSource>,
     /// One JSON object per line; `.gz` and `.zst` are decompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_lines: Option<AudienceSource>,
+    /// A URL that answers JSON, on one page or on many: an API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<JsonAudience>,
+    /// A query of a database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlAudience>,
     /// The people, inline. For testing only: personal addresses do not belong in git.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "inline_recipients")]
@@ -149,6 +215,20 @@ impl Exclusion {
     #[must_use]
     pub fn max_bad_rows(&self) -> CountOrPercent {
         self.max_bad_rows.unwrap_or(CountOrPercent::Count(0))
+    }
+
+    /// What names the people, unless that is another run.
+    #[must_use]
+    pub fn named(&self) -> Named<'_> {
+        let Self { csv, xlsx, json_lines, json, sql, inline, outcomes: _, max_bad_rows: _ } = self;
+        Named {
+            csv: csv.as_ref(),
+            xlsx: xlsx.as_ref(),
+            json_lines: json_lines.as_ref(),
+            json: json.as_ref(),
+            sql: sql.as_ref(),
+            inline: inline.as_ref(),
+        }
     }
 }
 

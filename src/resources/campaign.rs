@@ -16,12 +16,14 @@ use super::{
     unsubscribe::Unsubscribe,
 };
 pub use super::{
-    audience::{Audience, AudienceSource, Exclusion, SourceFormat, WhenRowIsBad},
+    audience::{Audience, AudienceSource, Exclusion, Named, SourceFormat, WhenRowIsBad},
     content::{Attachment, BodySource, Content, TemplatesSource, WhenRenderFails},
     fate::RecipientCounts,
+    json_pages::{JsonAudience, NextPage},
     outcomes::{FIRST_RUN, OutcomeState, OutcomesAudience},
     sql::SqlAudience,
     table::{Place, TableSource},
+    workbook::WorkbookSource,
 };
 use crate::feedback::FeedbackCounts;
 
@@ -167,7 +169,7 @@ impl CampaignSpec {
         let auths = self.audience.sources().filter_map(|(field, _, source)| Some((field, source.auth?)));
         let files = self.content.attachments.iter().enumerate();
         let of_files = files.filter_map(|(index, file)| Some((Attachment::field(index), file.auth.as_ref()?)));
-        let databases = self.audience.sql.iter().flat_map(|sql| sql.secrets("spec.audience.sql"));
+        let databases = self.audience.databases().flat_map(|(field, sql)| sql.secrets(&field));
         auths.chain(of_files).flat_map(|(field, auth)| auth.secrets(&format!("{field}.auth"))).chain(databases).collect()
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod dkim;
 pub mod fate;
 pub(crate) mod feedback;
 pub mod hours;
+pub(crate) mod json_pages;
 pub mod mailbox_providers;
 pub(crate) mod outcomes;
 pub(crate) mod pause_when;
@@ -25,6 +26,7 @@ pub(crate) mod unsubscribe;
 pub(crate) mod url_auth;
 pub(crate) mod vendor_fields;
 pub(crate) mod webhook;
+pub(crate) mod workbook;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -69,12 +69,15 @@ pub(super) const PLACE_RULES: [Rule; 3] = [
         "exactly one of `path`, `url` and `configMapRef` is needed",
     ),
     Rule::new("!has(self.auth) || has(self.url)", "only a `url` is authenticated; remove this, or give a `url`").at(".auth").forbidden(),
-    Rule::new(
-        "!has(self.auth) || !has(self.url) || self.url.matches('^(https://|http://(localhost|127\\\\.0\\\\.0\\\\.1|\\\\[::1\\\\])([:/?#]|$))')",
-        "`auth` is sent over https only (over http to this machine); write https://",
-    )
-    .at(".url"),
+    AUTH_RULE,
 ];
+
+/// What holds for a URL with credentials.
+pub(super) const AUTH_RULE: Rule = Rule::new(
+    "!has(self.auth) || !has(self.url) || self.url.matches('^(https://|http://(localhost|127\\\\.0\\\\.0\\\\.1|\\\\[::1\\\\])([:/?#]|$))')",
+    "`auth` is sent over https only (over http to this machine); write https://",
+)
+.at(".url");
 
 /// A CSV file with a header line: exactly one of `path`, `url` and `configMapRef`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

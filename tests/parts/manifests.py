@@ -218,6 +218,9 @@ FULL = [
                     {"csv": {"configMapRef": {"name": "lists", "key": "gone.csv"}}, "maxBadRows": 3},
                     {"inline": [{"email": "a@example.com", "why": "asked"}]},
                     {"outcomes": {"campaign": "spring", "run": "first", "states": ["Accepted", "Unknown"]}},
+                    {"xlsx": {"path": "gone.xlsx", "sheet": "Gone", "columns": {"email": "E-mail"}}, "maxBadRows": 1},
+                    {"sql": {"urlRef": {"name": "database", "key": "url"}, "query": "select email from gone", "parameters": ["x"], "timeout": "10s"}},
+                    {"json": {"url": "https://example.com/gone", "auth": {"basic": {"secretRef": {"name": "a"}}}, "items": "/gone", "next": {"url": "/next"}, "columns": {"email": "/0/mail"}}},
                 ],
             },
             "reopen": 2,
@@ -303,6 +306,39 @@ FULL = [
             "audience": {"sql": {"path": "people.sqlite", "query": "select email from people"}},
         },
     },
+    *(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "Campaign",
+            "metadata": {"name": "x"},
+            "spec": {
+                "planRef": {"name": "pro"},
+                "from": {"address": "a@example.com"},
+                "subject": "s",
+                "content": {"mjml": "<mjml></mjml>"},
+                "audience": {"json": {"url": "https://example.com/people?limit=100", "items": "/a~1b/0/~0", "next": next_page, "columns": {"email": "/properties/email"}}},
+            },
+        }
+        for next_page in (
+            {"link": {}},
+            {"url": "/links/next"},
+            {"cursor": {"pointer": "/paging/next", "parameter": "page[after]"}},
+            {"page": {"parameter": "page", "first": 0}},
+            {"offset": {"parameter": "$skip"}},
+        )
+    ),
+    {
+        "apiVersion": API_VERSION,
+        "kind": "Campaign",
+        "metadata": {"name": "x"},
+        "spec": {
+            "planRef": {"name": "pro"},
+            "from": {"address": "a@example.com"},
+            "subject": "s",
+            "content": {"mjml": "<mjml></mjml>"},
+            "audience": {"xlsx": {"path": "people.xlsx", "sheet": "Kunden 2026", "columns": {"email": "E-mail"}}},
+        },
+    },
 ]
 
 # The most that a rule may have to evaluate: it must stay within the API server's cost budget.
@@ -345,7 +381,7 @@ FULL += [
             "audience": {kind: source, "exclude": [{kind: source}]},
         },
     }
-    for kind in ("csv", "jsonLines")
+    for kind in ("csv", "xlsx", "jsonLines")
     for source in SOURCES
 ]
 
@@ -512,7 +548,7 @@ class Mutator:
             body = {key: {k: v for k, v in source().items() if k != "url"} for key in ("htmlFrom", "textFrom", "mjmlFrom")}
             spec["content"] = {k: v for k, v in ({"html": "a", "text": "b", "mjml": "c"} | body).items() if self.random.random() < 0.25}
         else:
-            spec["audience"] = some({"csv": source(), "jsonLines": source(), "inline": [{"email": "a"}]})
+            spec["audience"] = some({"csv": source(), "xlsx": source(), "jsonLines": source(), "json": source(), "inline": [{"email": "a"}]})
 
     def rule(self, document):
         """A change to what a rule evaluates."""

@@ -1,25 +1,28 @@
 //! A query as an audience: PostgreSQL, MySQL and MariaDB by their protocols, and SQLite's files.
 //!
-//! What a query gives goes through a [`mod@spool`]: the database is asked once for each reading of the audience, as fast as it answers, in
+//! What a query gives goes through a [`spool`]: the database is asked once for each reading of the audience, as fast as it answers, in
 //! a transaction that only reads. Where it ends too early, the reading fails, and the campaign goes on from the ledger.
 
 mod client;
 mod mysql;
 mod postgres;
-mod spool;
 mod sqlite;
 mod url;
 
-use std::{fmt, io::Read, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
 use self::{
     client::Asking,
-    spool::{Fields, Sink, spool},
     url::{DatabaseUrl, Kind},
 };
-use super::{Blocker, NamedFile, Progress, columns::Renamed, unreadable};
+use super::{
+    Blocker, NamedFile, Progress,
+    columns::{Columns, Renamed},
+    spool::{self, Head, Sink, Spool, Words},
+    unreadable,
+};
 use crate::{
     egress::Egress,
     meta::{Reason, secret::SecretValue},
@@ -109,51 +112,38 @@ impl fmt::Debug for Query {
     }
 }
 
-/// The rows of a query, which are still coming.
-pub(super) struct Opened {
-    /// The fields that every row has.
-    pub fields: Vec<String>,
-    /// JSON objects, one a line.
-    pub rows: Box<dyn Read + Send>,
-    /// The database, for people.
-    pub place: String,
-}
+/// How messages speak of a query.
+const WORDS: Words = Words {
+    source: "the query",
+    columns: "of the query, ",
+    shorter: "select fewer columns",
+    fewer: "select fewer columns or rows",
+    doing: "reading a database",
+};
 
 /// Asks, and returns once the columns are known. It blocks. `scrubber` learns what must not be quoted.
-pub(super) fn open(query: &Query, runtime: &Handle, progress: &Arc<Progress>, scrubber: &Scrubber) -> Result<Opened, Blocker> {
-    let (place, rows, columns) = match &query.database {
+pub(super) fn open(query: &Query, runtime: &Handle, progress: &Arc<Progress>, scrubber: &Scrubber) -> Result<(Head, Spool), Blocker> {
+    let (asked, runtime) = (query.clone(), runtime.clone());
+    match &query.database {
         Database::Server(access, egress) => {
             let server = Server::of(access, *egress, scrubber)?;
-            let (sink, rows, columns) = spool(&query.folder, &server.place, &query.columns, progress)?;
-            let (place, query, runtime) = (server.place.clone(), query.clone(), runtime.clone());
-            start(sink, &place, move |sink| runtime.block_on(server.ask(&query, sink)))?;
-            (place, rows, columns)
+            let place = server.place.clone();
+            let work = move |sink: &mut Sink| runtime.block_on(server.ask(&asked, sink));
+            spool::start(&query.folder, (&place, WORDS), &query.columns, progress, work)
         }
         Database::Sqlite(file) => {
-            let place = file.name().display().to_string();
-            let (sink, rows, columns) = spool(&query.folder, &place, &query.columns, progress)?;
-            let (file, query) = (file.clone(), query.clone());
-            start(sink, &place, move |sink| sqlite::run(&file, &query, sink))?;
-            (place, rows, columns)
+            let (place, file) = (file.name().display().to_string(), file.clone());
+            spool::start(&query.folder, (&place, WORDS), &query.columns, progress, move |sink| sqlite::run(&file, &asked, sink))
         }
-    };
-    Ok(Opened { fields: fields(&columns)?, rows: Box::new(rows), place })
+    }
 }
 
-/// Waits for the columns.
-fn fields(columns: &Fields) -> Result<Vec<String>, Blocker> {
-    columns.recv().unwrap_or_else(|_| Err(Blocker::internal(Reason::AudienceUnreadable, "reading a database")))
-}
-
-/// Has a client work on a thread of its own: databases keep theirs waiting.
-fn start(mut sink: Sink, place: &str, work: impl FnOnce(&mut Sink) -> Result<(), Blocker> + Send + 'static) -> Result<(), Blocker> {
-    let thread = std::thread::Builder::new().name("audience-sql".to_owned()).stack_size(1 << 20);
-    let started = thread.spawn(move || {
-        let result = work(&mut sink);
-        sink.end(result);
-    });
-    let failed = |error| Blocker { needs_person: false, ..unreadable(format!("{place}: no thread can be started: {error}")) };
-    started.map(|_| ()).map_err(failed)
+/// The columns that a query gives, in their order, as fields.
+fn take_columns(sink: &mut Sink, names: Vec<Box<str>>) -> Result<Columns, Blocker> {
+    if names.is_empty() {
+        return Err(unreadable(format!("{}: the query gives no rows; write a SELECT with a column `email`", sink.place())));
+    }
+    sink.begin(names)
 }
 
 /// A database server, resolved as far as the Secret goes.

@@ -18,8 +18,9 @@ use self::{
 };
 use super::{
     super::Blocker,
+    Sink,
     client::{Asking, Stream},
-    spool::Sink,
+    take_columns,
 };
 
 /// What this client can do: long passwords and flags, a database in the login, the protocol of version 4.1, transactions, and methods of
@@ -198,7 +199,7 @@ async fn fetch(mut packets: Packets<Stream>, is_mariadb: bool, asking: &Asking<'
     definitions(&mut packets, u64::from(parameters)).await?;
     let names = definitions(&mut packets, u64::from(columns)).await?.into_iter().map(|(name, _)| name).collect();
     // What gives no rows is not run.
-    let fields = sink.begin(names)?;
+    let fields = take_columns(sink, names)?;
     packets.command(EXECUTE, &execution(statement, &query.parameters)).await?;
     let packet = packets.read().await?;
     if let Some(refusal) = Refusal::of(packet) {

@@ -22,8 +22,9 @@ use tokio_postgres::{
 
 use super::{
     super::{Blocker, ROW_MAX, columns::Columns},
+    Sink,
     client::{Asking, Stream},
-    spool::Sink,
+    take_columns,
 };
 
 /// Asks whether the server encrypts (`SSLRequest` of PostgreSQL's protocol).
@@ -86,7 +87,7 @@ async fn fetch(client: &Client, asking: &Asking<'_>, sink: &mut Sink) -> Result<
     if given != asking.query.parameters.len() {
         return Err(asking.parameters(given));
     }
-    let columns = sink.begin(parsed.columns().iter().map(|column| column.name().into()).collect())?;
+    let columns = take_columns(sink, parsed.columns().iter().map(|column| column.name().into()).collect())?;
     let statement = client.prepare(&as_objects(text, &columns)).await.map_err(|error| match error.code().map(SqlState::code) {
         Some("42601") => asking.lasting("the query is no SELECT; only a query that reads can be an audience"),
         _ => blocker(asking, &error),

@@ -9,9 +9,9 @@ use serde_json::{Map, Number, Value};
 
 use super::{
     super::{Blocker, NamedFile, ROW_MAX, unreadable},
-    Query,
+    Query, Sink,
     client::{quoted, wrong_parameters},
-    spool::Sink,
+    take_columns,
 };
 use crate::meta::Duration as Span;
 
@@ -39,7 +39,7 @@ pub(super) fn run(file: &NamedFile, query: &Query, sink: &mut Sink) -> Result<()
     connection.progress_handler(STEPS, Some(move || stop.is_cancelled() || began.elapsed() >= limit)).map_err(fail)?;
     let mut statement = connection.prepare(&query.text).map_err(fail)?;
     // What gives no rows is not run: ATTACH reads, and would open another file.
-    let columns = sink.begin(statement.column_names().map(Into::into).collect())?;
+    let columns = take_columns(sink, statement.column_names().map(Into::into).collect())?;
     if !statement.readonly() {
         return Err(unreadable(format!("{place}: the query writes; only a query that reads can be an audience")));
     }

@@ -15,13 +15,19 @@ const SECRET: &str = "s3cr3t-of-the-crm";
 type Form = (fn() -> Credential, &'static str);
 
 /// A server whose answers follow from the path, and the heads of all requests.
-struct Server {
-    base: String,
+pub(super) struct Server {
+    pub base: String,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
+    /// Answers by the path.
     fn start(answers: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
+        Self::by_target(move |target| answers(target.split('?').next().unwrap_or_default()))
+    }
+
+    /// Answers by the path and the query, in lowercase.
+    pub fn by_target(answers: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("bound"));
         let heads: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -33,15 +39,16 @@ impl Server {
                     request.push(byte[0]);
                 }
                 let head = String::from_utf8_lossy(&request).to_lowercase();
-                let path = head.split([' ', '?']).nth(1).unwrap_or_default().to_owned();
+                let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
                 seen.lock().expect("unpoisoned").push(head);
-                let _ = stream.write_all(&answers(&path));
+                let _ = stream.write_all(&answers(&target));
             }
         });
         Self { base, heads }
     }
 
-    fn heads(&self) -> Vec<String> {
+    /// The heads of all requests, in lowercase.
+    pub fn heads(&self) -> Vec<String> {
         self.heads.lock().expect("unpoisoned").clone()
     }
 }
@@ -54,11 +61,11 @@ fn to(place: &str) -> Vec<u8> {
     answer(&format!("302 Found\r\nLocation: {place}\r\nContent-Length: 0"), b"")
 }
 
-fn login(credential: fn() -> Credential) -> Login {
+pub(super) fn login(credential: fn() -> Credential) -> Login {
     Login::new(move || Ok(credential()))
 }
 
-fn header() -> Credential {
+pub(super) fn header() -> Credential {
     Credential::header("X-Api-Key", SECRET).expect("a header")
 }
 

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use crate::{
-    audience::{Input, Reader, Row},
+    audience::{Input, Reader, Row, Unit},
     meta::bound::counted,
     resources::{Blocker, CountOrPercent},
     source::{FilePlace, Finding, Severity, field_finding},
@@ -36,6 +36,8 @@ pub(in crate::cli) struct Recipients {
     is_inline: bool,
     /// Whether the ledger has them.
     is_recorded: bool,
+    /// What the numbers of its rows count.
+    unit: Unit,
 }
 
 impl Recipients {
@@ -48,7 +50,9 @@ impl Recipients {
     pub fn read(input: &Input, below: &str, runtime: &tokio::runtime::Handle) -> Self {
         let kind = match input {
             Input::Csv(..) => "csv",
+            Input::Xlsx(_) => "xlsx",
             Input::JsonLines(_) => "jsonLines",
+            Input::Json(_) => "json",
             Input::Sql(_) => "sql",
             Input::Inline(_) => "inline",
             Input::Recorded => "outcomes",
@@ -68,6 +72,7 @@ impl Recipients {
     }
 
     fn take(&mut self, mut reader: Reader) {
+        self.unit = reader.unit().clone();
         self.fields = reader.columns().map(|names| names.into_iter().map(str::to_owned).collect());
         let mut seen = BTreeSet::new();
         let is_table = self.fields.is_some();
@@ -150,13 +155,19 @@ impl Recipients {
     fn finding(&self, severity: Severity, line: Option<usize>, what: String, place: &FilePlace) -> Finding {
         let field = &self.field;
         let finding = match (&self.file, line) {
+            // A workbook has no lines.
+            (Some(file), Some(row)) if self.unit != Unit::Line => {
+                Finding::of_file(severity, file, format!("{}: {what}", self.unit.at(row as u64)))
+            }
             // An address belongs in no log: the line is not shown.
             (Some(file), Some(line)) => Finding { line, column: 1, ..Finding::of_file(severity, file, what) },
             (Some(file), None) => Finding::of_file(severity, file, what),
             (None, Some(row)) if self.is_inline => {
                 return field_finding(severity, place, &format!("{field}[{}]", row.saturating_sub(1)), None, what).0;
             }
-            (None, Some(line)) => return field_finding(severity, place, field, None, format!("line {line}: {what}")).0,
+            (None, Some(line)) => {
+                return field_finding(severity, place, field, None, format!("{}: {what}", self.unit.at(line as u64))).0;
+            }
             (None, None) => return field_finding(severity, place, field, None, what).0,
         };
         Finding { field: Some(field.clone()), ..finding }

@@ -46,7 +46,7 @@ pub(in crate::cli) fn findings_of(
         let (field, message) = problem.message.split_once(' ').unwrap_or(("spec.audience", &problem.message));
         findings.push(field_finding(Severity::Fault, place, field, None, format!("{UNSENDABLE}this {message}")).0);
     }
-    let are_texts = matches!(input, Ok(Input::Csv(..)));
+    let are_texts = matches!(input, Ok(Input::Csv(..) | Input::Xlsx(_)));
     let recipients = input.ok().filter(Input::is_local).map(|input| Recipients::read(&input, "spec.audience", runtime));
     if let Some(recipients) = &recipients {
         findings.extend(recipients.findings(place));

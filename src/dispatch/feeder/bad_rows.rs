@@ -19,7 +19,8 @@ impl Feeder {
             return named.clone();
         }
         let problems = std::mem::take(&mut self.problems);
-        let named = listed_with(self.bad_rows, problems.iter().take(BAD_ROWS_NAMED).map(|row| format!("line {}: {}", row.line, row.what)));
+        let named =
+            listed_with(self.bad_rows, problems.iter().take(BAD_ROWS_NAMED).map(|row| format!("{}: {}", self.unit.at(row.line), row.what)));
         self.send(Fed::Problems(problems));
         self.bad_rows_named.insert(named).clone()
     }

@@ -28,6 +28,7 @@ impl Feeder {
         let FeederSpec { key, intent, people, template, .. } = &self.spec;
         self.excluded = excluded(key, &people.exclude, &self.ledger, &self.runtime).map_err(of_audience)?.map(Arc::new);
         let rows = Rows::open(key, &people.input, intent.work.outcomes.as_ref(), &self.ledger, &self.runtime).map_err(of_audience)?;
+        self.unit = rows.unit().clone();
         if let (Some(version), Some(of_audience)) = (rows.version(), self.versions.first_mut()) {
             *of_audience = Some(Version::File(version));
         }

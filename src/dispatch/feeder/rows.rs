@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    audience::{FileVersion, Input, Reader, Recipient, Row, canonical},
+    audience::{FileVersion, Input, Reader, Recipient, Row, Unit, canonical},
     ledger::{Ledger, Lookup, RunId, RunKey},
     message::Template,
     meta::nearest,
@@ -60,6 +60,11 @@ impl Rows {
         self.reader.version()
     }
 
+    /// What the numbers of its rows count.
+    pub fn unit(&self) -> &Unit {
+        self.reader.unit()
+    }
+
     /// The number of recipients in all, where `so_far` were brought; `None` where that cannot be told.
     pub fn estimate(&self, so_far: u64) -> Option<u64> {
         match &self.people {
@@ -89,7 +94,7 @@ impl Rows {
             return Err(Blocker::lasting(Reason::InvalidContent, message));
         }
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let missing = template.missing_fields(&known, matches!(input, Input::Csv(..)));
+        let missing = template.missing_fields(&known, matches!(input, Input::Csv(..) | Input::Xlsx(_)));
         let Some(first) = missing.first() else { return Ok(()) };
         let more = missing.len() - 1;
         let others = if more > 0 { format!(" (and {})", counted(more as u64, "other field", "other fields")) } else { String::new() };

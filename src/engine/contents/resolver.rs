@@ -10,19 +10,19 @@ use std::{
 use siphasher::sip::SipHasher13;
 
 use crate::{
-    audience::{Address, Credential, FileVersion, Input, Layout, Location, Login, NamedFile, Remote, fetch, sql},
+    audience::{Address, Credential, FileVersion, Location, Login, NamedFile, Remote, fetch},
     bulk::shows_unsubscribing,
     egress::Egress,
     message::{self, Content, Fault, FileBytes, Template},
-    people::{Exclusion, List, People},
+    people::People,
     providers::secret_line,
     resources::{
         Blocker, Campaign, CampaignSpec, Key, KeyRef, Reason,
-        campaign::{self, Attachment, BodySource, Place, SourceFormat, SqlAudience, TableSource},
+        campaign::{Attachment, BodySource, Place, SourceFormat},
         unsubscribe::Unsubscribe,
         url_auth::{PASSWORD, USERNAME, UrlAuth},
     },
-    routing::{OutcomesOf, Work},
+    routing::Work,
     source::{
         ConfigMapData, ConfigMapStore, Origin, Purpose, SETTLED_AFTER, SecretStore, read_bounded, resolve_path, settles_in, written_at,
     },
@@ -152,7 +152,7 @@ impl NewestSecrets {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets;
     }
 
-    fn get(&self) -> SecretStore {
+    pub(super) fn get(&self) -> SecretStore {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -227,8 +227,10 @@ impl ContentResolver {
                 self.login(&field, auth).credential()?;
             }
         }
-        if let Some(access) = spec.audience.sql.as_ref().and_then(|sql| self.access(sql)) {
-            access.key()?;
+        for (field, sql) in spec.audience.databases() {
+            if let Some(access) = self.access(&field, sql) {
+                access.key()?;
+            }
         }
         Ok(Stamp { object: object.clone(), generation, file: self.origin.file().map(|place| place.file.clone()), sources })
     }
@@ -282,7 +284,7 @@ impl ContentResolver {
     }
 
     /// A file under its name relative to its document, so that it is found again when a symlink on its path is swapped.
-    fn named_file(&self, field: &str, path: &str, purpose: Purpose) -> Result<NamedFile, Blocker> {
+    pub(super) fn named_file(&self, field: &str, path: &str, purpose: Purpose) -> Result<NamedFile, Blocker> {
         self.path(field, path, purpose)?;
         let beside = self.origin.file().and_then(|place| place.below_root().parent()).unwrap_or(Path::new(""));
         let (origin, field, path) = (self.origin.clone(), field.to_owned(), path.to_owned());
@@ -381,8 +383,7 @@ impl ContentResolver {
             return if bytes.len() as u64 <= max { Ok(Some(bytes)) } else { Err(too_large()) };
         }
         let (Some(url), Some(runtime)) = (&attachment.url, &self.fetching) else { return Ok(None) };
-        let login = attachment.auth.as_ref().map(|auth| self.login(field, auth));
-        let remote = Remote { url: url.clone(), egress: self.egress, login };
+        let remote = self.remote(field, url, attachment.auth.as_ref());
         let fetched = fetch(&remote, runtime, max).map_err(|blocker| Blocker {
             message: format!("{field}: {}.", blocker.message.trim_end_matches('.')),
             // It is asked for again like a file that is not there.
@@ -392,102 +393,18 @@ impl ContentResolver {
         fetched.map(|bytes| Some(bytes.into())).ok_or_else(too_large)
     }
 
-    /// Whom the campaign mails, and whom it does not.
-    pub fn people(&self, spec: &CampaignSpec) -> Result<People, Blocker> {
-        Ok(People { input: self.input(spec)?, exclude: self.exclude(spec).collect::<Result<_, _>>()? })
+    /// A URL with what authenticates it.
+    pub(super) fn remote(&self, field: &str, url: &str, auth: Option<&UrlAuth>) -> Remote {
+        Remote { url: url.to_owned(), egress: self.egress, login: auth.map(|auth| self.login(field, auth)) }
     }
 
-    /// The lists of people who are not mailed, each unless something of it is missing.
-    pub fn exclude<'a>(&'a self, spec: &'a CampaignSpec) -> impl Iterator<Item = Result<Exclusion, Blocker>> + 'a {
-        spec.audience.exclude.iter().enumerate().map(|(index, list)| self.exclusion(index, list))
-    }
-
-    fn exclusion(&self, index: usize, list: &campaign::Exclusion) -> Result<Exclusion, Blocker> {
-        let field = campaign::Exclusion::field(index);
-        let found = match (&list.csv, &list.json_lines, &list.inline, &list.outcomes) {
-            (Some(csv), ..) => List::Input(self.table(&format!("{field}.csv"), csv)?),
-            (_, Some(lines), ..) => {
-                List::Input(Input::JsonLines(self.location(&format!("{field}.jsonLines"), lines.place(), Purpose::JsonLines)?))
-            }
-            (_, _, Some(rows), _) => List::Input(Input::Inline(rows.clone())),
-            (.., Some(outcomes)) => List::Outcomes(OutcomesOf::of(outcomes)),
-            (None, None, None, None) => {
-                return Err(Blocker::lasting(Reason::InvalidSpec, format!("{field}: give csv, jsonLines, inline or outcomes.")));
-            }
-        };
-        Ok(Exclusion { field, list: found, max_bad_rows: list.max_bad_rows() })
-    }
-
-    /// The source of the recipients.
-    pub fn input(&self, spec: &CampaignSpec) -> Result<Input, Blocker> {
-        let audience = &spec.audience;
-        if let Some(rows) = &audience.inline {
-            return Ok(Input::Inline(rows.clone()));
-        }
-        if let Some(csv) = &audience.csv {
-            return self.table("spec.audience.csv", csv);
-        }
-        if let Some(json_lines) = &audience.json_lines {
-            return Ok(Input::JsonLines(self.location("spec.audience.jsonLines", json_lines.place(), Purpose::JsonLines)?));
-        }
-        if let Some(sql) = &audience.sql {
-            return Ok(Input::Sql(Box::new(self.query(sql)?)));
-        }
-        if audience.outcomes.is_some() {
-            return Ok(Input::Recorded);
-        }
-        Err(Blocker::lasting(Reason::InvalidSpec, "spec.audience: give csv, jsonLines, sql, inline or outcomes."))
-    }
-
-    fn query(&self, sql: &SqlAudience) -> Result<sql::Query, Blocker> {
-        const FIELD: &str = "spec.audience.sql";
-        let database = match (self.access(sql), &sql.path) {
-            (Some(access), _) => sql::Database::Server(access, self.egress),
-            (None, Some(path)) => sql::Database::Sqlite(self.named_file(FIELD, path, Purpose::Sqlite)?),
-            (None, None) => return Err(Blocker::lasting(Reason::InvalidSpec, format!("{FIELD}: give a urlRef or a path."))),
-        };
-        Ok(sql::Query {
-            database,
-            text: sql.query.clone(),
-            parameters: sql.parameters.clone(),
-            columns: sql.columns.clone(),
-            timeout: sql.timeout(),
-            folder: self.scratch.to_path_buf(),
-        })
-    }
-
-    /// What a database server is reached with, from the Secrets as they are at each reading.
-    fn access(&self, sql: &SqlAudience) -> Option<sql::Access> {
-        let (url, authorities) = (sql.url_ref.clone()?, sql.ca_ref.clone());
-        let (secrets, namespace) = (self.secrets.clone(), self.key.namespace.clone());
-        Some(sql::Access::new(move || {
-            let secrets = secrets.get();
-            let value = |field: &str, reference: &KeyRef| {
-                secrets
-                    .get(&namespace, &reference.name, &reference.key)
-                    .map_err(|missing| Blocker::lasting(missing.reason(), format!("spec.audience.sql.{field}: {missing}.")))
-            };
-            let authorities = authorities.as_ref().map(|reference| value("caRef", reference)).transpose()?;
-            Ok(sql::Key { url: value("urlRef", &url)?, authorities })
-        }))
-    }
-
-    fn table(&self, field: &str, csv: &TableSource) -> Result<Input, Blocker> {
-        let layout = Layout {
-            columns: csv.columns.clone(),
-            delimiter: csv.delimiter.as_ref().and_then(|delimiter| delimiter.bytes().next()),
-            charset: csv.charset.as_ref().and_then(|charset| encoding_rs::Encoding::for_label(charset.as_bytes())),
-        };
-        Ok(Input::Csv(self.location(field, csv.place(), Purpose::Csv)?, layout))
-    }
-
-    fn location(&self, field: &str, place: Place<'_>, purpose: Purpose) -> Result<Location, Blocker> {
+    /// Where a source is.
+    pub(super) fn location(&self, field: &str, place: Place<'_>, purpose: Purpose) -> Result<Location, Blocker> {
         if let Some(path) = place.path {
             return Ok(Location::File(self.named_file(field, path, purpose)?));
         }
         if let Some(url) = place.url {
-            let login = place.auth.map(|auth| self.login(field, auth));
-            return Ok(Location::Url(Remote { url: url.to_owned(), egress: self.egress, login }));
+            return Ok(Location::Url(self.remote(field, url, place.auth)));
         }
         if let Some(reference) = place.config_map_ref {
             return Ok(Location::Bytes(self.config_map(field, reference)?));
@@ -496,10 +413,13 @@ impl ContentResolver {
     }
 }
 
+/// What a file of a format is used for.
 const fn purpose_of(format: SourceFormat) -> Purpose {
     match format {
         SourceFormat::Csv => Purpose::Csv,
-        SourceFormat::JsonLines => Purpose::JsonLines,
+        SourceFormat::Xlsx => Purpose::Xlsx,
+        // An API is no file.
+        SourceFormat::JsonLines | SourceFormat::Json => Purpose::JsonLines,
         SourceFormat::Sqlite => Purpose::Sqlite,
     }
 }

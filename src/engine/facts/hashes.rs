@@ -19,16 +19,23 @@ pub const MESSAGES: [(&str, i64); 3] = [("Message", i64::MAX), ("Subject", EDITE
 /// What a campaign sends, and to whom, as the spec has it: the same under another name, plan or schedule.
 fn hashes_of(campaign: &Campaign) -> [u64; MESSAGES.len()] {
     let CampaignSpec { from, reply_to, subject, content, audience, .. } = &*campaign.spec;
-    let Audience { csv, json_lines, sql, inline, outcomes, .. } = audience;
+    let Audience { csv, xlsx, json_lines, json, sql, inline, outcomes, .. } = audience;
     let Content { html, html_from, text, text_from, mjml, mjml_from, templates, .. } = content;
     let (people, bodies) = ((csv, json_lines, sql, inline, outcomes), (html, html_from, text, text_from, mjml, mjml_from));
-    // Without `templates` as before there were any: the ledger keeps what comes of it.
+    // Without `templates` as before there were any: the hashes that ledgers have stay.
     let with_bodies = match templates {
         None => serde_json::to_string(&(&people, bodies)),
         Some(templates) => serde_json::to_string(&(&people, bodies, templates)),
     };
-    [serde_json::to_string(&(from, reply_to, subject, content, audience)), serde_json::to_string(&(&people, subject)), with_bodies]
-        .map(|sent| hash(&sent.unwrap_or_default()))
+    // So do those without these audiences.
+    let others = if xlsx.is_some() || json.is_some() { serde_json::to_string(&(xlsx, json)) } else { Ok(String::new()) };
+    let others = others.unwrap_or_default();
+    [
+        serde_json::to_string(&(from, reply_to, subject, content, audience)),
+        serde_json::to_string(&(&people, subject)).map(|sent| sent + &others),
+        with_bodies.map(|sent| sent + &others),
+    ]
+    .map(|sent| hash(&sent.unwrap_or_default()))
 }
 
 /// What a campaign sends.

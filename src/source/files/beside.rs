@@ -68,6 +68,8 @@ pub enum Purpose {
     Attachment,
     /// A table of recipients.
     Csv,
+    /// A workbook of recipients.
+    Xlsx,
     /// Recipients as JSON Lines.
     JsonLines,
     /// A database of recipients.

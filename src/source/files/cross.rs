@@ -181,7 +181,9 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
     for (field, format, Place { path, config_map_ref, .. }) in spec.audience.sources() {
         let purpose = match format {
             SourceFormat::Csv => Purpose::Csv,
-            SourceFormat::JsonLines => Purpose::JsonLines,
+            SourceFormat::Xlsx => Purpose::Xlsx,
+            // An API is no file.
+            SourceFormat::JsonLines | SourceFormat::Json => Purpose::JsonLines,
             SourceFormat::Sqlite => Purpose::Sqlite,
         };
         add_source(&field, purpose, path, config_map_ref, add);

@@ -1,7 +1,8 @@
-//! The rows of a query on their way from the database to the campaign: a file without a name, one JSON object a line.
+//! Rows on their way from where they are fetched or taken apart to the campaign: a file without a name, one JSON object a line.
 //!
-//! A campaign is sent over hours, and no database likes a transaction, or a reader that slow. So the rows are fetched as fast as they
-//! come, and read from here while that goes on: no more than a block of them is in memory, and the connection ends when the query does.
+//! A campaign is sent over hours, and no database likes a transaction, or a reader that slow; nor does an API keep a cursor for so long,
+//! or a workbook lie still. So the rows are fetched as fast as they come, and read from here while that goes on: no more than a block of
+//! them is in memory, and the connection ends when the rows do.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -18,15 +19,16 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::super::{
+use super::{
     Blocker, Progress, ROW_MAX,
     columns::{Columns, Renamed},
     source::Failed,
     unreadable,
 };
+use crate::meta::Reason;
 
-/// The most that one query may bring, bytes.
-pub(super) const SPOOL_MAX: u64 = if cfg!(test) { 1 << 20 } else { 4 << 30 };
+/// The most that one audience may bring, bytes.
+const SPOOL_MAX: u64 = if cfg!(test) { 1 << 20 } else { 4 << 30 };
 /// Written at a time, bytes; less where rows come slowly.
 const CHUNK: usize = 64 * 1024;
 /// How long a row waits for others to be written with.
@@ -58,16 +60,44 @@ impl Shared {
     }
 }
 
+/// What the rows are those of, in messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Words {
+    /// What brings them: "the query".
+    pub source: &'static str,
+    /// Before what is wrong with its columns: "of the query, ".
+    pub columns: &'static str,
+    /// How a row gets shorter: "select fewer columns".
+    pub shorter: &'static str,
+    /// How there are fewer of them: "select fewer columns or rows".
+    pub fewer: &'static str,
+    /// What happens on the thread: "reading a database".
+    pub doing: &'static str,
+}
+
+/// What is known of rows before the first of them.
+#[derive(Debug)]
+pub(super) struct Head {
+    /// The names of their fields, where every row has the same.
+    pub fields: Option<Vec<String>>,
+    /// Where they come from, for messages.
+    pub place: String,
+    /// The sheet of a workbook.
+    pub sheet: Option<String>,
+}
+
 /// Takes rows.
 pub(super) struct Sink {
     shared: Arc<Shared>,
     progress: Arc<Progress>,
     renamed: Renamed,
-    columns: SyncSender<Result<Vec<String>, Blocker>>,
+    head: SyncSender<Result<Head, Blocker>>,
     chunk: Vec<u8>,
     offset: u64,
     flushed: Instant,
     place: String,
+    sheet: Option<String>,
+    words: Words,
 }
 
 /// Gives rows: a reader that waits for those that are still to come.
@@ -76,33 +106,63 @@ pub(super) struct Spool {
     offset: u64,
 }
 
-/// Says the fields, once they are known.
-pub(super) type Fields = Receiver<Result<Vec<String>, Blocker>>;
+/// Opens a file in this folder, and has its rows brought on a thread of its own, since what is asked may keep it waiting. It blocks
+/// until the head is known. `place` is what is read, for messages.
+pub(super) fn start(
+    folder: &Path,
+    (place, words): (&str, Words),
+    renamed: &Renamed,
+    progress: &Arc<Progress>,
+    work: impl FnOnce(&mut Sink) -> Result<(), Blocker> + Send + 'static,
+) -> Result<(Head, Spool), Blocker> {
+    let (mut sink, spool, head) = open(folder, (place, words), renamed, progress)?;
+    let thread = std::thread::Builder::new().name("audience-rows".to_owned()).stack_size(1 << 20);
+    let started = thread.spawn(move || {
+        let result = work(&mut sink);
+        sink.end(result);
+    });
+    started.map_err(|error| Blocker { needs_person: false, ..unreadable(format!("{place}: no thread can be started: {error}")) })?;
+    let head = head.recv().unwrap_or_else(|_| Err(Blocker::internal(Reason::AudienceUnreadable, words.doing)))?;
+    Ok((head, spool))
+}
 
-/// Both ends of a file in this folder, and what will say the fields. `place` is what is read, for messages.
-pub(super) fn spool(folder: &Path, place: &str, renamed: &Renamed, progress: &Arc<Progress>) -> Result<(Sink, Spool, Fields), Blocker> {
-    let file = unnamed(folder).map_err(|error| {
-        unreadable(format!(
-            "{}: no file can be made there for the rows of the query: {error}. Give Mailfleet a folder that it may write",
-            folder.display()
-        ))
-    })?;
-    let shared = Arc::new(Shared { file, state: Mutex::default(), changed: Condvar::new(), closed: CancellationToken::new() });
-    let (columns, receiver) = sync_channel(1);
+/// Says the head, once it is known.
+type Told = Receiver<Result<Head, Blocker>>;
+
+/// Both ends of a file in this folder, and what will say the head.
+fn open(folder: &Path, (place, words): (&str, Words), renamed: &Renamed, progress: &Arc<Progress>) -> Result<(Sink, Spool, Told), Blocker> {
+    let shared = Arc::new(Shared {
+        file: unnamed(folder).map_err(|error| no_file(folder, &error))?,
+        state: Mutex::default(),
+        changed: Condvar::new(),
+        closed: CancellationToken::new(),
+    });
+    let (head, receiver) = sync_channel(1);
     let sink = Sink {
         shared: Arc::clone(&shared),
         progress: Arc::clone(progress),
         renamed: renamed.clone(),
-        columns,
+        head,
         chunk: Vec::new(),
         offset: 0,
         flushed: Instant::now(),
         place: place.to_owned(),
+        sheet: None,
+        words,
     };
     Ok((sink, Spool { shared, offset: 0 }, receiver))
 }
 
-fn unnamed(folder: &Path) -> io::Result<File> {
+/// Said where there can be no file in a folder.
+pub(super) fn no_file(folder: &Path, error: &io::Error) -> Blocker {
+    unreadable(format!(
+        "{}: no file can be made there for the rows of the audience: {error}. Give Mailfleet a folder that it may write",
+        folder.display()
+    ))
+}
+
+/// A file of this folder that nobody else finds, and that is gone with the process.
+pub(super) fn unnamed(folder: &Path) -> io::Result<File> {
     let mut key = [0; 16];
     getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
     let path = folder.join(format!("{}{:032x}{}", NAME.0, u128::from_be_bytes(key), NAME.1));
@@ -112,40 +172,62 @@ fn unnamed(folder: &Path) -> io::Result<File> {
 }
 
 impl Sink {
-    /// The columns that the query gives, in their order, as fields.
+    /// The rows are those of this sheet.
+    pub fn set_sheet(&mut self, name: &str) {
+        self.place = format!("{}, sheet \"{name}\"", self.place);
+        self.sheet = Some(name.to_owned());
+    }
+
+    /// What is read, for messages.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The columns, in their order, as fields.
     pub fn begin(&mut self, names: Vec<Box<str>>) -> Result<Columns, Blocker> {
-        if names.is_empty() {
-            return Err(unreadable(format!("{}: the query gives no rows; write a SELECT with a column `email`", self.place)));
-        }
-        let columns = Columns::of(names, &self.renamed).map_err(|why| unreadable(format!("{}: of the query, {why}", self.place)))?;
-        // Whoever waits for it may be gone.
-        let _ = self.columns.send(Ok(columns.named().map(str::to_owned).collect()));
+        let (place, Words { columns, .. }) = (&self.place, self.words);
+        let columns = Columns::of(names, &self.renamed).map_err(|why| unreadable(format!("{place}: {columns}{why}")))?;
+        self.say(Some(columns.named().map(str::to_owned).collect()));
         Ok(columns)
+    }
+
+    /// The rows that follow have fields of their own.
+    pub fn begin_without_columns(&mut self) {
+        self.say(None);
+    }
+
+    fn say(&self, fields: Option<Vec<String>>) {
+        // Whoever waits for it may be gone, and hears it once.
+        let _ = self.head.try_send(Ok(Head { fields, place: self.place.clone(), sheet: self.sheet.clone() }));
     }
 
     /// Adds a row, a JSON object.
     pub fn row(&mut self, object: &str) -> Result<(), Blocker> {
+        let (place, Words { source, shorter, .. }) = (&self.place, self.words);
         if object.len() > ROW_MAX {
-            return Err(unreadable(format!("{}: a row of the query is longer than {ROW_MAX} bytes; select fewer columns", self.place)));
+            return Err(unreadable(format!("{place}: a row of {source} is longer than {ROW_MAX} bytes; {shorter}")));
         }
         self.chunk.extend_from_slice(object.as_bytes());
+        self.pass()
+    }
+
+    /// Passes over a row, which still counts as one.
+    pub fn pass(&mut self) -> Result<(), Blocker> {
         self.chunk.push(b'\n');
         if self.chunk.len() >= CHUNK || self.flushed.elapsed() >= CHUNK_AFTER { self.flush() } else { Ok(()) }
     }
 
     /// Writes what is there.
-    fn flush(&mut self) -> Result<(), Blocker> {
+    pub fn flush(&mut self) -> Result<(), Blocker> {
         let length = self.chunk.len() as u64;
+        let (place, Words { source, fewer, .. }) = (&self.place, self.words);
         if self.offset + length > SPOOL_MAX {
             let mib = SPOOL_MAX / 1024 / 1024;
-            return Err(unreadable(format!("{}: the query gives more than {mib} MiB; select fewer columns or rows", self.place)));
+            return Err(unreadable(format!("{place}: {source} gives more than {mib} MiB; {fewer}")));
         }
-        self.shared.file.write_all_at(&self.chunk, self.offset).map_err(|error| {
-            let place = &self.place;
-            Blocker {
-                needs_person: false,
-                ..unreadable(format!("{place}: the rows of the query cannot be kept in the state folder: {error}"))
-            }
+        self.shared.file.write_all_at(&self.chunk, self.offset).map_err(|error| Blocker {
+            needs_person: false,
+            ..unreadable(format!("{place}: the rows of {source} cannot be kept in the state folder: {error}"))
         })?;
         self.chunk.clear();
         self.offset += length;
@@ -161,11 +243,11 @@ impl Sink {
     }
 
     /// All rows are there, or no more will come.
-    pub fn end(mut self, result: Result<(), Blocker>) {
+    fn end(mut self, result: Result<(), Blocker>) {
         let result = result.and_then(|()| self.flush());
         if let Err(blocker) = &result {
-            // Of no effect where the columns are known.
-            let _ = self.columns.try_send(Err(blocker.clone()));
+            // Of no effect where the head is known.
+            let _ = self.head.try_send(Err(blocker.clone()));
         }
         self.progress.total.store(self.offset, Ordering::Relaxed);
         self.shared.state().end = Some(result);
@@ -175,11 +257,9 @@ impl Sink {
 
 impl Drop for Sink {
     fn drop(&mut self) {
-        // A panic in a client must not leave a reader that waits for ever.
-        self.shared
-            .state()
-            .end
-            .get_or_insert_with(|| Err(Blocker::internal(crate::meta::Reason::AudienceUnreadable, "reading a database")));
+        // A panic on the thread must not leave a reader that waits for ever.
+        let doing = self.words.doing;
+        self.shared.state().end.get_or_insert_with(|| Err(Blocker::internal(Reason::AudienceUnreadable, doing)));
         self.shared.changed.notify_all();
     }
 }
@@ -213,8 +293,16 @@ impl Drop for Spool {
 mod tests {
     use super::*;
 
-    fn make() -> (Sink, Spool, Fields) {
-        spool(&std::env::temp_dir(), "db/shop", &Renamed::new(), &Arc::default()).expect("a file")
+    const WORDS: Words = Words {
+        source: "the query",
+        columns: "of the query, ",
+        shorter: "select fewer columns",
+        fewer: "select fewer columns or rows",
+        doing: "reading a database",
+    };
+
+    fn make() -> (Sink, Spool, Told) {
+        open(&std::env::temp_dir(), ("db/shop", WORDS), &Renamed::new(), &Arc::default()).expect("a file")
     }
 
     fn rest(spool: &mut Spool) -> (String, Option<io::Error>) {
@@ -227,7 +315,7 @@ mod tests {
     fn rows_are_read_while_others_come() {
         let (mut sink, mut spool, columns) = make();
         sink.begin(vec!["Email".into(), "name".into()]).expect("columns");
-        assert_eq!(columns.recv().expect("told").expect("columns"), ["email", "name"]);
+        assert_eq!(columns.recv().expect("told").expect("columns").fields.expect("names"), ["email", "name"]);
         let writer = std::thread::spawn(move || {
             for number in 0..5000 {
                 sink.row(&format!("{{\"email\":\"p{number}@example.com\"}}")).expect("a row");
