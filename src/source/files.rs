@@ -55,6 +55,10 @@ use crate::resources::Key;
 pub const SETTLED_AFTER: Duration = Duration::from_secs(1);
 /// The longest wait for files that are being written; after that they are held back, and everything else is used.
 const HOLD_MAX: Duration = Duration::from_secs(30);
+/// Files and folders that are looked at in folders of layouts and parts, in all.
+const PARTS_SEEN_MAX: usize = 2_000;
+/// Levels of folders in them.
+const PARTS_DEPTH_MAX: usize = 8;
 
 /// The files, and what is remembered of them between two scans.
 #[derive(Debug)]
@@ -141,6 +145,7 @@ impl Files {
         findings.extend(assemble::cross_findings(&world, &snapshot, self.options.plan_namespace.as_deref()));
         findings.sort_by(|a, b| (&a.file, a.line, a.column, a.severity, &a.field).cmp(&(&b.file, b.line, b.column, b.severity, &b.field)));
         snapshot.findings = findings;
+        snapshot.written = written_for_contents(&sources);
         self.world = world;
         self.folders = scan.folders;
         snapshot
@@ -234,6 +239,33 @@ pub(crate) fn settles_in(written_at: SystemTime) -> Option<Duration> {
         Ok(age) => SETTLED_AFTER.checked_sub(age).filter(|left| !left.is_zero()),
         Err(ahead) => (ahead.duration() < SETTLED_AFTER).then_some(SETTLED_AFTER),
     }
+}
+
+/// When the files were written that contents are made of.
+fn written_for_contents(sources: &[SourceFile]) -> BTreeMap<PathBuf, SystemTime> {
+    let mut left = PARTS_SEEN_MAX;
+    let folders = files_named(sources, |purpose| purpose == Purpose::Templates).collect::<BTreeSet<_>>();
+    let parts: Vec<PathBuf> = folders.iter().flat_map(|folder| files_below(folder, PARTS_DEPTH_MAX, &mut left)).collect();
+    let files = files_named(sources, |purpose| matches!(purpose, Purpose::Body | Purpose::Attachment));
+    files.chain(parts).filter_map(|file| Some((written_at(&file)?, file))).map(|(at, file)| (file, at)).collect()
+}
+
+/// The files below a folder, so many levels deep, and no more than are left.
+fn files_below(folder: &Path, levels: usize, left: &mut usize) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if *left == 0 {
+            break;
+        }
+        *left -= 1;
+        let path = entry.path();
+        if !path.is_dir() {
+            found.push(path);
+        } else if levels > 0 {
+            found.extend(files_below(&path, levels - 1, left));
+        }
+    }
+    found
 }
 
 /// The files that campaigns name for a purpose, symlinks resolved.

@@ -5,6 +5,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use serde::Serialize;
@@ -30,6 +31,8 @@ pub struct Snapshot {
     pub secrets: SecretStore,
     /// The ConfigMaps that campaigns may name.
     pub config_maps: ConfigMapStore,
+    /// When the files were written last that campaigns name: bodies, attachments, layouts and parts. A change of one makes another snapshot.
+    pub written: BTreeMap<PathBuf, SystemTime>,
     /// Objects that never had a valid version, so that their status can say why.
     pub broken: Vec<Broken>,
     /// Findings about files, in the order of files and lines; none in a cluster.

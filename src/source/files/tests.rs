@@ -263,6 +263,43 @@ fn swapped_symlinks_are_seen() {
 }
 
 #[test]
+fn files_that_contents_are_made_of_are_seen() {
+    let folder = Folder::new();
+    let campaign = "apiVersion: mailfleet.dev/v1alpha1\nkind: Campaign\nmetadata: {name: spring}\nspec:\n  planRef: {name: p}\n  from: {address: a@example.com}\n  subject: Hi\n  content: {htmlFrom: {path: mails/body.html}, templates: {path: parts}, attachments: [{path: mails/terms.pdf}]}\n  audience: {csv: {path: people.csv}}\n";
+    folder.write("root/all.yaml", campaign);
+    let files = ["mails/body.html", "mails/terms.pdf", "parts/footer.html", "parts/deep/button.html"];
+    for file in files.iter().chain(&["people.csv", "mails/other.html"]) {
+        folder.write(&format!("root/{file}"), "one");
+    }
+    let (first, mut receiver) = Files::watch(&[folder.at("root")], &Options::default()).expect("it starts");
+    assert_eq!(first.written.len(), files.len(), "{:?}", first.written);
+    receiver.mark_unchanged();
+    // The audience is read while it is sent, and nobody names the other.
+    folder.write("root/people.csv", "two");
+    folder.write("root/mails/other.html", "two");
+    std::thread::sleep(Duration::from_millis(1200));
+    assert!(!receiver.has_changed().expect("the thread lives"));
+    let mut seen = first;
+    let mut waits = |what: &str, is_seen: &dyn Fn(&Snapshot, &Snapshot) -> bool| {
+        let started = Instant::now();
+        while !is_seen(&seen, &receiver.borrow_and_update()) {
+            assert!(started.elapsed() < Duration::from_secs(20), "{what} was not seen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        seen = receiver.borrow().clone();
+    };
+    for file in files {
+        let at = folder.at(&format!("root/{file}")).canonicalize().expect("a file");
+        folder.write(&format!("root/{file}"), "two");
+        waits(&format!("{file}, written"), &|old, new| old.written[&at] != new.written[&at]);
+        folder.replace(&format!("root/{file}"), "three");
+        waits(&format!("{file}, replaced"), &|old, new| old.written[&at] != new.written[&at]);
+    }
+    fs::remove_file(folder.at("root/parts/footer.html")).expect("removed");
+    waits("a part that is gone", &|_, new| new.written.len() == files.len() - 1);
+}
+
+#[test]
 fn nothing_is_sent_when_nothing_changed() {
     let folder = Folder::new();
     folder.write("root/a.yaml", server("a", 1));
