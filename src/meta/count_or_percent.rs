@@ -41,6 +41,18 @@ impl CountOrPercent {
     }
 }
 
+/// The integer that an API server takes a number for where a text would do as well: one that is no more than a billionth above it
+/// (go-openapi's `swag.IsFloat64AJSONInteger`). It keeps the number as it was written.
+#[must_use]
+pub fn near_integer(number: f64) -> Option<i64> {
+    /// The largest number that a float still counts by ones (2^53 - 1).
+    const WHOLE_MAX: f64 = 9_007_199_254_740_991.0;
+    let whole = number.trunc();
+    let is_near = whole != 0.0 && (number - whole).abs() / (number.abs() + whole.abs()) < 1e-9;
+    #[allow(clippy::cast_possible_truncation, reason = "within the bound it is whole")]
+    ((number.fract() == 0.0 || is_near) && number.abs() <= WHOLE_MAX).then_some(whole as i64)
+}
+
 impl fmt::Display for CountOrPercent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -75,6 +87,11 @@ impl<'de> Deserialize<'de> for CountOrPercent {
 
             fn visit_i64<E: de::Error>(self, count: i64) -> Result<Self::Value, E> {
                 u64::try_from(count).map(CountOrPercent::Count).map_err(|_| E::invalid_value(de::Unexpected::Signed(count), &self))
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self::Value, E> {
+                let count = near_integer(number).ok_or_else(|| E::invalid_value(de::Unexpected::Float(number), &self))?;
+                self.visit_i64(count)
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::meta::count_or_percent::near_integer;
+
 /// The largest number that a float still counts by ones (2^53 - 1).
 const WHOLE_MAX: f64 = 9_007_199_254_740_991.0;
 
@@ -30,8 +32,11 @@ fn walk(json: &mut Value, schema: &Value) {
                 items.iter_mut().for_each(|item| walk(item, schema));
             }
         }
-        Value::Number(number) if is_integer(schema) => {
-            if let Some(whole) = number.as_f64().filter(|_| number.is_f64()).and_then(whole) {
+        Value::Number(number) if is_integer(schema) || is_either(schema) => {
+            let whole = if is_either(schema) { near_integer } else { whole };
+            // Bounds are those of the number as it is written.
+            let is_within = |number: &f64| schema.get("maximum").and_then(Value::as_f64).is_none_or(|most| *number <= most);
+            if let Some(whole) = number.as_f64().filter(|_| number.is_f64()).filter(is_within).and_then(whole) {
                 *json = whole.into();
             }
         }
@@ -39,10 +44,13 @@ fn walk(json: &mut Value, schema: &Value) {
     }
 }
 
-/// Whether a number is an integer; it may be a text as well.
 fn is_integer(schema: &Value) -> bool {
     schema.get("type").is_some_and(|kind| kind == "integer")
-        || schema.get("x-kubernetes-int-or-string").is_some_and(|either| either == true)
+}
+
+/// Whether it is an integer or a text.
+fn is_either(schema: &Value) -> bool {
+    schema.get("x-kubernetes-int-or-string").is_some_and(|either| either == true)
 }
 
 fn is_nullable(schema: &Value) -> bool {
@@ -77,7 +85,7 @@ mod tests {
         let schema = json!({"type": "object", "properties": {
             "a": {"type": "integer"}, "b": {"type": "array", "items": {"type": "integer"}}, "c": {"type": "number"},
             "d": {"type": "object", "properties": {}, "x-kubernetes-preserve-unknown-fields": true},
-            "e": {"type": "object", "additionalProperties": {"type": "string"}}, "f": {"x-kubernetes-int-or-string": true},
+            "e": {"type": "object", "additionalProperties": {"type": "string"}}, "f": {"x-kubernetes-int-or-string": true, "maximum": 9},
             "metadata": {"properties": {"uid": {}, "annotations": {}}},
         }});
         for (before, after) in [
@@ -85,6 +93,10 @@ mod tests {
             (json!({"a": 2.0, "b": [1.0, 1.5, null, 1e300], "c": 2.0}), json!({"a": 2, "b": [1, 1.5, null, 1e300], "c": 2.0})),
             (json!({"a": -0.0, "f": -0.0}), json!({"a": 0, "f": 0})),
             (json!({"f": 2.0}), json!({"f": 2})),
+            // As an API server has it, and where a text cannot be it has not.
+            (json!({"f": 3.000_000_000_3, "a": 3.000_000_000_3}), json!({"f": 3, "a": 3.000_000_000_3})),
+            (json!({"f": 3.000_000_03}), json!({"f": 3.000_000_03})),
+            (json!({"f": 9.000_000_000_3}), json!({"f": 9.000_000_000_3})),
             (json!({"f": "5%"}), json!({"f": "5%"})),
             (json!({"d": {"x": null, "y": 1.0}, "e": {"x": null, "y": "z"}}), json!({"d": {"x": null, "y": 1.0}, "e": {"y": "z"}})),
             (
