@@ -2,9 +2,11 @@
 //!
 //! The table is data, and docs/bulk-senders.md holds it for people. What DNS and what came back say is judged in `decide/bulk`.
 
+use std::borrow::Cow;
+
 use crate::{
     meta::net::ascii,
-    resources::{CampaignSpec, mailbox_providers::provider_of, unsubscribe::Unsubscribe},
+    resources::{CampaignSpec, campaign::Variant, mailbox_providers::provider_of, unsubscribe::Unsubscribe},
 };
 
 /// From so many recipients on, a campaign is a bulk sender's whatever it says of itself: Gmail and Outlook count 5,000 messages a day.
@@ -263,7 +265,7 @@ pub struct Open {
     /// What is asked of the sender.
     pub point: Point,
     /// The field of the spec.
-    pub field: &'static str,
+    pub field: Cow<'static, str>,
     /// What is wrong and what to do, as half a sentence.
     pub words: String,
 }
@@ -282,17 +284,22 @@ pub fn of_documents(spec: &CampaignSpec, shows_link: Option<bool>) -> Vec<Open> 
     let domain = ascii(spec.from.address.rsplit_once('@').map_or("", |(_, domain)| domain));
     if provider_of(&domain).is_some() || FREE_MAIL.contains(&&*domain) {
         let words = format!("{domain} is a mailbox provider's, whose policy lets nobody else send from it; send from a domain of your own");
-        open.push(Open { point: Point::OwnDomain, field: "spec.from.address", words });
+        open.push(Open { point: Point::OwnDomain, field: "spec.from.address".into(), words });
     }
     let name = spec.from.name.as_deref().unwrap_or_default();
-    let honest = name_fault(name).map(|words| ("spec.from.name", words));
-    let honest = honest.into_iter().chain(subject_fault(&spec.subject).map(|words| ("spec.subject", words)));
+    let honest = name_fault(name).map(|words| (Cow::Borrowed("spec.from.name"), words));
+    let subjects = [(Cow::Borrowed("spec.subject"), spec.subject.as_str())].into_iter();
+    let of_variants = spec.content.variants.iter();
+    let of_variants =
+        of_variants.filter_map(|(name, of)| Some((format!("{}.subject", Variant::field(name)).into(), of.subject.as_deref()?)));
+    let honest =
+        honest.into_iter().chain(subjects.chain(of_variants).filter_map(|(field, subject)| Some((field, subject_fault(subject)?))));
     open.extend(honest.map(|(field, words)| Open { point: Point::Honest, field, words }));
     let (field, answered) = spec.reply_to.as_ref().map_or(("spec.from.address", &spec.from), |mailbox| ("spec.replyTo.address", mailbox));
     let local: String = answered.address.split('@').next().unwrap_or_default().chars().filter(char::is_ascii_alphanumeric).collect();
     if UNREAD.contains(&&*local.to_ascii_lowercase()) {
         let words = format!("{} takes no replies; name an address in `replyTo` that somebody reads", answered.address);
-        open.push(Open { point: Point::Replies, field, words });
+        open.push(Open { point: Point::Replies, field: field.into(), words });
     }
     let Some(unsubscribe) = &spec.unsubscribe else { return open };
     let Unsubscribe { url, one_click } = unsubscribe;
@@ -306,10 +313,10 @@ pub fn of_documents(spec: &CampaignSpec, shows_link: Option<bool>) -> Vec<Open> 
         }
         _ => None,
     };
-    open.extend(words.map(|words| Open { point: Point::OneClick, field: "spec.unsubscribe", words: words.to_owned() }));
+    open.extend(words.map(|words| Open { point: Point::OneClick, field: "spec.unsubscribe".into(), words: words.to_owned() }));
     if shows_link == Some(false) {
         let words = "no body shows how to unsubscribe; put {{ unsubscribe_url }} into it, for example <a href=\"{{ unsubscribe_url }}\">Unsubscribe</a>";
-        open.push(Open { point: Point::VisibleLink, field: "spec.content", words: words.to_owned() });
+        open.push(Open { point: Point::VisibleLink, field: "spec.content".into(), words: words.to_owned() });
     }
     open
 }

@@ -84,6 +84,15 @@ pub struct WithoutZone {
     pub example: Option<String>,
 }
 
+/// Recipients whose value matches no variant of the content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WithoutVariant {
+    /// How many.
+    pub recipients: u64,
+    /// The value of the first of them.
+    pub example: String,
+}
+
 /// A run of a campaign.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CampaignReport {
@@ -110,6 +119,8 @@ pub struct CampaignReport {
     pub last_hours_ms: Option<i64>,
     /// Who has no time zone of their own, once the audience was read.
     pub without_zone: Option<WithoutZone>,
+    /// Whose value matches no variant, once the audience was read.
+    pub without_variant: Option<WithoutVariant>,
     /// What stops it.
     pub blocker: Option<Blocker>,
     /// Since when reading its audience has failed again and again for now, milliseconds.

@@ -99,6 +99,9 @@ pub fn template() -> Arc<Template> {
         one_click: false,
         attachments: Vec::new(),
         parts: None,
+        preheader: None,
+        variant_field: None,
+        variants: Vec::new(),
     };
     Arc::new(Template::compile(&content).unwrap_or_else(|_| unreachable!("a good template")))
 }

@@ -52,7 +52,9 @@ class Sent:
         code, text = self.fleet.command("preview", "spring", self.fleet.config, "--state", self.fleet.state, "--first", "1000", "--output", "text")
         require(code == 0, f"preview: exit {code}: {text[:600]}")
         messages = [message.split("\n\n", 1) for message in text.split(f"\n\n{'-' * 72}\n\n")]
-        to = {next(line for line in head.splitlines() if line.startswith("To: ")).rsplit("<", 1)[1].rstrip(">"): body.strip() for head, body in messages}
+        # A preview shows names as they are read, and folds no line.
+        heads = ((next(line for line in head.splitlines() if line.startswith("To: ")), body) for head, body in messages)
+        to = {head.removeprefix("To: ").rsplit("<", 1)[-1].rstrip(">"): body.strip() for head, body in heads}
         require(len(to) == len(messages), f"{len(messages)} messages to {len(to)} people")
         return to
 
@@ -97,8 +99,8 @@ def as_libraries_write_it(place) -> str:
     wanted = {
         "ann@example.com": "Änn & <Co>|01067|2026-03-01|12.5|25|two\nlines|",
         "bob@example.com": "Łucja 😀|20095|1999-12-31|3|6||",
-        "cy@example.com": "_x000D_|00007|2024-02-29|491701234567|0.1|true|",
-        "dora@example.com": "01067|99999|2026-03-01T08:30:00|-1|0|false|",
+        "cy@example.com": "_x000D_|00007|2024-02-29|491701234567|0.1|True|",
+        "dora@example.com": "01067|99999|2026-03-01T08:30:00|-1|0|False|",
     }
     count = 0
     for writer in ("openpyxl", "xlsxwriter", "xlsxwriter-streaming"):
@@ -107,7 +109,9 @@ def as_libraries_write_it(place) -> str:
             command = [aws.python(), ROOT / "tests" / "judges" / "spreadsheets.py", writer, sent.fleet.config / "people.xlsx", hidden]
             subprocess.run(command, input=json.dumps(rows), text=True, check=True, timeout=300)
             sent.write({"xlsx": {"path": "people.xlsx"}})
-            require(sent.shown() == wanted, f"{writer}, {hidden}: {sent.shown()}")
+            # openpyxl writes `_x000D_` as it is, which means a line end; XlsxWriter escapes it.
+            means = {who: text.replace("_x000D_", "") if writer == "openpyxl" else text for who, text in wanted.items()}
+            require(sent.shown() == means, f"{writer}, {hidden}: {sent.shown()}")
             count += 1
     code, text = sent.fleet.run_once()
     require(code == 0 and dict(sent.server.taken) == dict.fromkeys(wanted, 1), f"exit {code}: {text}")

@@ -5,6 +5,7 @@ mod spam;
 use std::{
     collections::BTreeSet,
     io::{self, Write},
+    ops::ControlFlow,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -14,15 +15,16 @@ use clap::Args;
 use self::spam::{SpamFilter, SpamScore};
 use super::{
     exit::EXIT_CONFIGURATION,
-    look::{CampaignArgs, Look, Parts, Stop, look},
+    look::{CampaignArgs, Look, Parts, Sample, Stop, look},
     present::{OutputFormat, Table},
     screen, validate,
 };
 use crate::{
     audience::Recipient,
     inspect::{Check, Concern, Message, Tally, inspect},
+    message::Census,
     meta::bound::{counted, grouped},
-    source::Severity,
+    source::{Finding, Severity},
 };
 
 /// The largest sample: its recipients are held in memory.
@@ -84,6 +86,8 @@ struct Checked {
     /// Recipients from whom the sample was chosen.
     audience: u64,
     campaign: String,
+    /// Messages that were looked at by variant, in words; empty without variants.
+    variants: String,
     /// The first message, for a spam filter.
     first: Option<Vec<u8>>,
 }
@@ -115,25 +119,36 @@ pub async fn run(args: CheckArgs) -> ExitCode {
 }
 
 fn check(look: &Look, sample: Option<usize>, runtime: &tokio::runtime::Handle) -> Result<Checked, Stop> {
-    let (mut tally, mut first) = (Tally::default(), None);
+    let (mut tally, mut first, mut looked_at) = (Tally::default(), None, Census::default());
     let progress = &mut Progress::default();
-    let audience = match sample {
-        Some(count) => {
-            let (recipients, audience) = look.sample(count, runtime)?;
-            recipients.iter().for_each(|recipient| of_recipient(look, recipient, &mut tally, &mut first));
-            audience
-        }
-        None => look.each(runtime, |recipient| {
-            of_recipient(look, &recipient, &mut tally, &mut first);
-            progress.say(tally.messages());
-        })?,
+    let mut look_at = |recipient: &Recipient| {
+        looked_at.add(&look.choice(recipient));
+        of_recipient(look, recipient, &mut tally, &mut first);
+        tally.messages()
     };
+    let (census, audience) = if let Some(count) = sample {
+        let Sample { recipients, census, all } = look.sample(count, runtime)?;
+        for recipient in &recipients {
+            look_at(recipient);
+        }
+        (Some(census), all)
+    } else {
+        let all = look.each(runtime, |recipient| {
+            progress.say(look_at(&recipient));
+            ControlFlow::Continue(())
+        })?;
+        (None, all)
+    };
+    let census = census.unwrap_or_else(|| looked_at.clone());
     progress.end();
     if tally.messages() == 0 {
         return Err(look.nobody());
     }
     let findings = validate::findings_of(&look.key, &look.campaign, &look.snapshot, runtime).into_iter();
-    let of_documents = findings.filter(|finding| finding.severity != Severity::Fault).map(|finding| Row {
+    // Who gets which variant is told of the whole audience here, and of its beginning there.
+    let is_told_here = |finding: &Finding| look.has_variants() && finding.field.as_deref() == Some(validate::VARIANT_FIELD);
+    let is_of_documents = |finding: &Finding| finding.severity != Severity::Fault && !is_told_here(finding);
+    let of_documents = findings.filter(is_of_documents).map(|finding| Row {
         severity: finding.severity,
         check: "documents",
         what: format!(
@@ -156,9 +171,36 @@ fn check(look: &Look, sample: Option<usize>, runtime: &tokio::runtime::Handle) -
             example: found.example,
         }
     });
-    let mut rows: Vec<Row> = of_documents.chain(of_messages).collect();
+    let mut rows: Vec<Row> = of_documents.chain(of_messages).chain(of_variants(look, &census, audience)).collect();
     rows.sort_by_key(|row| row.severity);
-    Ok(Checked { rows, messages: tally.messages(), audience, campaign: look.key.to_string(), first })
+    let variants = in_words(look, &looked_at);
+    Ok(Checked { rows, messages: tally.messages(), audience, campaign: look.key.to_string(), variants, first })
+}
+
+/// Who of the whole audience gets no variant though a value is there, and which variant nobody gets.
+fn of_variants(look: &Look, census: &Census, audience: u64) -> Vec<Row> {
+    let Some(field) = look.variant_field() else { return Vec::new() };
+    let row = |check: Check, what: String| {
+        let rule = check.rule();
+        Row { severity: Severity::Note, check: rule.name, what, fix: rule.fix, messages: None, example: None }
+    };
+    let unmatched = (census.unmatched() > 0).then(|| {
+        let (count, values) = (grouped(census.unmatched()), census.values_named());
+        row(Check::NoVariant, format!("`{field}` matches no variant for {count} of {} recipients: {values}", grouped(audience)))
+    });
+    let unused = look.variants().filter(|name| census.of(name) == 0).map(|name| format!("`{name}`")).collect::<Vec<_>>();
+    let unused = (!unused.is_empty()).then(|| row(Check::UnusedVariant, format!("nobody gets {}", unused.join(", "))));
+    unmatched.into_iter().chain(unused).collect()
+}
+
+/// How many messages were looked at of each variant: ` (de 40, fr 30, none 30)`.
+fn in_words(look: &Look, looked_at: &Census) -> String {
+    if !look.has_variants() {
+        return String::new();
+    }
+    let counts = look.variants().map(|name| (name, looked_at.of(name))).chain([("none", looked_at.of_content())]);
+    let counts: Vec<String> = counts.filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {}", grouped(count))).collect();
+    format!(" ({})", counts.join(", "))
 }
 
 /// What a spam filter has to say, if anything.
@@ -171,12 +213,13 @@ fn of_filter(score: &SpamScore) -> Option<Row> {
 /// Looks at the message of a recipient; the first that can be made is kept.
 fn of_recipient(look: &Look, recipient: &Recipient, tally: &mut Tally, first: &mut Option<Vec<u8>>) {
     let address = recipient.fields.address().as_str();
-    let concerns = match look.rendered(recipient, look.campaign.object.spec.run()) {
+    let variant = look.choice(recipient).variant();
+    let mut concerns = match look.rendered(variant, recipient, look.campaign.object.spec.run()) {
         Ok(rendered) => Parts::without_files(&rendered).map_or_else(Vec::new, |parts| {
             let subject = parts.headers.iter().find(|(name, _)| name == "Subject").map_or("", |(_, value)| value);
             let mut concerns = inspect(&Message { subject, text: &parts.text, html: parts.html.as_deref() });
             let is_empty = |name: &&str| recipient.fields.get(name).is_none_or(|value| value.trim().is_empty());
-            let empty: BTreeSet<&str> = look.named_fields().filter(is_empty).collect();
+            let empty: BTreeSet<&str> = look.named_fields(variant).filter(is_empty).collect();
             let of_field = |name: &str| Concern { check: Check::EmptyField, what: format!("the field `{name}` is empty"), size: None };
             concerns.extend(empty.into_iter().map(of_field));
             first.get_or_insert_with(|| rendered.content.whole().into_owned());
@@ -186,16 +229,19 @@ fn of_recipient(look: &Look, recipient: &Recipient, tally: &mut Tally, first: &m
             vec![Concern { check: Check::Unmade, what: format!("no message can be made: {}: {}", error.path, error.message), size: None }]
         }
     };
+    if let Some(variant) = variant {
+        concerns.iter_mut().for_each(|concern| concern.what = format!("{variant}: {}", concern.what));
+    }
     tally.add(address, concerns);
 }
 
 fn print(out: &mut impl Write, checked: &Checked, format: OutputFormat) -> io::Result<()> {
-    let Checked { rows, messages, audience, campaign, .. } = checked;
+    let Checked { rows, messages, audience, campaign, variants, .. } = checked;
     let of = |severity| rows.iter().filter(|row| row.severity == severity).count();
     let (warnings, notes) = (of(Severity::Warning), of(Severity::Note));
     let all = if messages == audience { String::new() } else { format!(" of {}", grouped(*audience)) };
     let head = format!(
-        "{campaign}: {}{all} looked at: {}, {}",
+        "{campaign}: {}{all} looked at{variants}: {}, {}",
         if all.is_empty() {
             counted(usize::try_from(*messages).unwrap_or(usize::MAX), "message", "messages")
         } else {

@@ -1,5 +1,8 @@
 //! What `preview` and `send` have in common: a campaign of some files, and its messages as they would be sent.
 
+mod parts;
+mod variants;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{Hash as _, Hasher as _},
@@ -13,9 +16,9 @@ use std::{
 
 use clap::Args;
 use jiff::Timestamp;
-use mail_parser::MimeHeaders as _;
 use siphasher::sip::SipHasher13;
 
+pub(super) use self::{parts::Parts, variants::made};
 use super::{exit::EXIT_CONFIGURATION, validate};
 use crate::{
     audience::{Reader, Recipient, Row, canonical},
@@ -23,7 +26,7 @@ use crate::{
     egress::Egress,
     engine::{ContentResolver, EngineOptions, Returns, world_of},
     ledger::{AddressSet, LedgerError, RecordedFacts},
-    message::{Fault, Link, NamedField, RenderContext, RenderError, Rendered, Template, fields_named, message_id},
+    message::{Census, Fault, Link, NamedField, RenderContext, RenderError, Rendered, Template, fields_named, message_id},
     meta::bound::counted,
     meta::nearest,
     people::{Excluded, Exclusion, People},
@@ -122,6 +125,17 @@ pub(super) struct Look {
 pub(super) struct Made {
     pub recipient: Recipient,
     pub rendered: Rendered,
+    /// The variant that it is, in words; absent in a campaign without variants.
+    pub variant: Option<String>,
+}
+
+/// A sample of an audience.
+pub(super) struct Sample {
+    pub recipients: Vec<Recipient>,
+    /// Who of the whole audience gets which variant.
+    pub census: Census,
+    /// Recipients in the whole audience.
+    pub all: u64,
 }
 
 impl Look {
@@ -224,23 +238,40 @@ impl Look {
         Err(Stop::configuration(format!("{address} is not in the audience of campaign {}{near}", self.key)))
     }
 
-    /// A sample of the recipients, the same each time, and how many there are. It blocks.
-    pub fn sample(&self, count: usize, runtime: &tokio::runtime::Handle) -> Result<(Vec<Recipient>, u64), Stop> {
-        let mut sample: BTreeMap<(u64, Box<str>), Recipient> = BTreeMap::new();
+    /// A sample of the recipients, the same each time; each variant that anybody gets is in it. It blocks.
+    pub fn sample(&self, count: usize, runtime: &tokio::runtime::Handle) -> Result<Sample, Stop> {
+        type Place = (u64, Box<str>);
+        let mut sample: BTreeMap<Place, Recipient> = BTreeMap::new();
+        let mut first_of: BTreeMap<Option<String>, (Place, Recipient)> = BTreeMap::new();
+        let mut census = Census::default();
         let all = self.each(runtime, |recipient| {
             let address: Box<str> = canonical(recipient.address.as_str()).into();
             let mut hasher = SipHasher13::new();
             address.hash(&mut hasher);
-            sample.insert((hasher.finish(), address), recipient);
+            let place = (hasher.finish(), address);
+            let choice = self.choice(&recipient);
+            census.add(&choice);
+            if self.has_variants() {
+                let variant = choice.variant().map(str::to_owned);
+                if first_of.get(&variant).is_none_or(|(first, _)| place < *first) {
+                    first_of.insert(variant, (place.clone(), recipient.clone()));
+                }
+            }
+            sample.insert(place, recipient);
             if sample.len() > count {
                 sample.pop_last();
             }
+            ControlFlow::Continue(())
         })?;
-        Ok((sample.into_values().collect(), all))
+        for (place, recipient) in first_of.into_values() {
+            sample.entry(place).or_insert(recipient);
+        }
+        Ok(Sample { recipients: sample.into_values().collect(), census, all })
     }
 
-    /// Calls `take` for each recipient who is not excluded, each address once, and returns how many there are. It blocks.
-    pub fn each(&self, runtime: &tokio::runtime::Handle, mut take: impl FnMut(Recipient)) -> Result<u64, Stop> {
+    /// Calls `take` for each recipient who is not excluded, each address once, until it breaks, and returns how many there were. It
+    /// blocks.
+    pub fn each(&self, runtime: &tokio::runtime::Handle, mut take: impl FnMut(Recipient) -> ControlFlow<()>) -> Result<u64, Stop> {
         let folder = std::env::temp_dir();
         let full = |error: LedgerError| {
             let message = format!("addresses cannot be kept in {}: {error}", folder.display());
@@ -254,8 +285,7 @@ impl Look {
                 |address| seen.add(address).map_err(full),
                 |recipient| {
                     count += 1;
-                    take(recipient);
-                    ControlFlow::Continue(())
+                    take(recipient)
                 },
             )
         });
@@ -268,14 +298,21 @@ impl Look {
         Stop::failed(format!("the audience of campaign {} has no row that can be used{but}", self.key))
     }
 
-    /// The fields of the audience without which a message says less than its template, whoever it is for.
-    pub fn named_fields(&self) -> impl Iterator<Item = &str> {
-        self.named.iter().filter(|field| !field.is_optional && field.only_with.is_empty()).map(|field| &*field.name)
+    /// The fields of the audience without which a message says less than its template, whoever it is for; in a variant, or in the
+    /// content itself.
+    pub fn named_fields(&self, variant: Option<&str>) -> impl Iterator<Item = &str> {
+        let needed = self.named.iter().filter(|field| !field.is_optional && field.only_with.is_empty());
+        needed.filter(move |field| self.template.prints(&field.path, variant)).map(|field| &*field.name)
     }
 
     /// The message of a recipient, by the code that sends it. `run` tells it from that of any run.
     pub fn message(&self, recipient: &Recipient, run: &str) -> Result<Rendered, Stop> {
-        self.rendered(recipient, run).map_err(|error| {
+        self.message_in(self.choice(recipient).variant(), recipient, run)
+    }
+
+    /// The same in a variant, whichever the recipient gets; in the content itself where that is `None`.
+    fn message_in(&self, variant: Option<&str>, recipient: &Recipient, run: &str) -> Result<Rendered, Stop> {
+        self.rendered(variant, recipient, run).map_err(|error| {
             let fault = Fault::new(error.path, error.message);
             let what = format!("no message can be made for {}: ", recipient.fields.address().as_str());
             let spec = &self.campaign.object.spec;
@@ -286,7 +323,7 @@ impl Look {
     }
 
     /// The same, or why there is none.
-    pub fn rendered(&self, recipient: &Recipient, run: &str) -> Result<Rendered, RenderError> {
+    pub fn rendered(&self, variant: Option<&str>, recipient: &Recipient, run: &str) -> Result<Rendered, RenderError> {
         let spec = &self.campaign.object.spec;
         let domain = spec.from.address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
         let id = message_id(0, &self.key.namespace, &self.key.name, run, recipient.address.as_str(), domain);
@@ -296,7 +333,7 @@ impl Look {
         let link = self.links.make(&subscription, self.mail_domain.as_deref());
         let link = link.as_ref().map(|(url, mailto)| Link { url, mailto: mailto.as_deref() });
         let context = RenderContext { message_id: &id, date: Timestamp::now(), campaign: &self.key.name, senders: None, link };
-        self.template.render(recipient, &context)
+        self.template.render_variant(variant, recipient, &context)
     }
 }
 
@@ -388,107 +425,6 @@ fn find(args: &CampaignArgs, snapshot: &Snapshot) -> Result<Key, Stop> {
             Err(Stop::configuration(format!("there are several campaigns `{name}`: choose one with --namespace, of {namespaces}")))
         }
     }
-}
-
-/// A message, taken apart for people.
-pub(super) struct Parts {
-    pub headers: Vec<(String, String)>,
-    pub text: String,
-    pub html: Option<String>,
-}
-
-/// The fields that are shown first, in this order; those that the campaign adds follow.
-const SHOWN: &[&str] = &["From", "Reply-To", "To", "Subject", "List-Unsubscribe", "List-Unsubscribe-Post"];
-/// Fields that are not shown: of the real message they are others, or they say how it is encoded.
-const NOT_SHOWN: &[&str] = &["Date", "Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"];
-
-impl Parts {
-    /// Takes a message apart.
-    pub fn of(rendered: &Rendered) -> Option<Self> {
-        Self::read(&rendered.content.whole())
-    }
-
-    /// The same without what it shares with others, the bytes of its files: each has its line, and is empty.
-    pub fn without_files(rendered: &Rendered) -> Option<Self> {
-        Self::read(rendered.content.own())
-    }
-
-    fn read(content: &[u8]) -> Option<Self> {
-        let message = mail_parser::MessageParser::default().parse(content)?;
-        let first = SHOWN.iter().filter_map(|name| Some(((*name).to_owned(), shown(&message, name)?)));
-        let is_left = |name: &str| !SHOWN.iter().chain(NOT_SHOWN).any(|known| known.eq_ignore_ascii_case(name));
-        let others = message.headers().iter().filter(|field| is_left(field.name.as_str())).filter_map(|field| {
-            let part = |from: u32, to: u32| content.get(from as usize..to as usize).map(String::from_utf8_lossy);
-            let name = part(field.offset_field, field.offset_start)?;
-            let value = part(field.offset_start, field.offset_end)?;
-            Some((name.trim_end_matches([':', ' ']).to_owned(), decoded(&one_line(&value))))
-        });
-        let lines = |text: std::borrow::Cow<'_, str>| text.replace("\r\n", "\n");
-        Some(Self {
-            headers: first.chain(others).chain(files(&message)).collect(),
-            text: message.body_text(0).map(lines).unwrap_or_default(),
-            html: message.html_bodies().next().filter(|part| part.is_text_html()).and_then(|_| message.body_html(0)).map(lines),
-        })
-    }
-}
-
-/// The files of a message, each in a line.
-fn files(message: &mail_parser::Message<'_>) -> Vec<(String, String)> {
-    let named = message.parts.iter().filter_map(|part| Some((part, part.attachment_name()?)));
-    let line = |(part, name): (&mail_parser::MessagePart<'_>, &str)| {
-        let kind = part.content_type().map_or("", |kind| kind.ctype());
-        let of = part.content_type().and_then(|kind| kind.subtype()).unwrap_or_default();
-        let size = in_words(part.contents().len());
-        match part.content_id() {
-            Some(id) => ("Inline".to_owned(), format!("{name} ({kind}/{of}, {size}), shown as cid:{}", id.trim_matches(['<', '>']))),
-            None => ("Attachment".to_owned(), format!("{name} ({kind}/{of}, {size})")),
-        }
-    };
-    named.map(line).collect()
-}
-
-/// A size as people read it.
-fn in_words(bytes: usize) -> String {
-    match bytes {
-        0..=999 => format!("{bytes} bytes"),
-        1_000..=999_999 => format!("{} kB", bytes.div_ceil(1_000)),
-        _ => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
-    }
-}
-
-fn shown(message: &mail_parser::Message<'_>, name: &str) -> Option<String> {
-    let mailboxes = |address: &mail_parser::Address<'_>| {
-        let one = |mailbox: &mail_parser::Addr<'_>| {
-            let address = mailbox.address().unwrap_or_default();
-            mailbox.name().map_or_else(|| address.to_owned(), |name| format!("{name} <{address}>"))
-        };
-        address.iter().map(one).collect::<Vec<_>>().join(", ")
-    };
-    match name {
-        "From" => message.from().map(mailboxes),
-        "Reply-To" => message.reply_to().map(mailboxes),
-        "To" => message.to().map(mailboxes),
-        "Subject" => message.subject().map(str::to_owned),
-        _ => message.header_raw(name).map(one_line),
-    }
-}
-
-/// A field's value with its encoded words (RFC 2047) as people read them.
-fn decoded(value: &str) -> String {
-    let field = format!("Subject: {value}\r\n\r\n");
-    let read = mail_parser::MessageParser::default().parse_headers(field.as_bytes());
-    read.and_then(|read| read.subject().map(str::to_owned)).unwrap_or_else(|| value.to_owned())
-}
-
-/// A field's value without its folding.
-fn one_line(value: &str) -> String {
-    value.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Makes each message of the recipients.
-pub(super) fn made(look: &Look, whose: &Whose, run: &str, runtime: &tokio::runtime::Handle) -> Result<Vec<Made>, Stop> {
-    let recipients = look.recipients(whose, runtime)?;
-    recipients.into_iter().map(|recipient| Ok(Made { rendered: look.message(&recipient, run)?, recipient })).collect()
 }
 
 /// An address in the form that a server takes.

@@ -26,6 +26,9 @@ pub struct PreviewArgs {
     /// The messages of the first N recipients.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=FIRST_MAX as i64))]
     first: u16,
+    /// In this variant of the content; `default` is the content itself. Without --recipient: the message of the first who gets it.
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
     /// The output format.
     #[arg(short, long, value_enum, default_value_t = PreviewOutput::Text)]
     output: PreviewOutput,
@@ -50,9 +53,10 @@ pub async fn run(args: PreviewArgs) -> ExitCode {
         return Stop::configuration("-o html and -o eml print one message; leave --first out, or use --recipient").report();
     }
     let whose = args.recipient.clone().map_or(Whose::First(usize::from(args.first)), Whose::One);
+    let variant = args.variant.clone();
     let shown = look(&args.campaign, None, move |look, runtime| {
         let campaign = look.key.to_string();
-        made(&look, &whose, look.campaign.object.spec.run(), runtime).map(|messages| (campaign, messages))
+        made(&look, &whose, variant.as_deref(), look.campaign.object.spec.run(), runtime).map(|messages| (campaign, messages))
     });
     match shown.await {
         Ok((campaign, messages)) => match print(&mut io::stdout().lock(), &campaign, &messages, args.output) {
@@ -65,7 +69,8 @@ pub async fn run(args: PreviewArgs) -> ExitCode {
 
 fn print(out: &mut impl Write, campaign: &str, messages: &[Made], output: PreviewOutput) -> io::Result<()> {
     for (position, message) in messages.iter().enumerate() {
-        let parts = Parts::of(&message.rendered).ok_or_else(|| io::Error::other("the message cannot be read"))?;
+        let mut parts = Parts::of(&message.rendered).ok_or_else(|| io::Error::other("the message cannot be read"))?;
+        parts.headers.extend(message.variant.iter().map(|variant| ("Variant".to_owned(), variant.clone())));
         match output {
             PreviewOutput::Eml => out.write_all(&message.rendered.content.whole())?,
             PreviewOutput::Html => {

@@ -93,7 +93,8 @@ async fn send(args: &SendArgs) -> Result<(), Stop> {
     }
     text::say(&line);
     let whose = recipient.fields.address().as_str();
-    text::say(&format!("This is the message of {whose}. It is in no run and counts toward no limit."));
+    let variant = look.choice_in_words(&recipient).map(|variant| format!(", variant {variant}")).unwrap_or_default();
+    text::say(&format!("This is the message of {whose}{variant}. It is in no run and counts toward no limit."));
     match look.campaign.object.spec.unsubscribe.as_ref() {
         Some(unsubscribe) if unsubscribe.is_ours() && !is_real => {
             text::say(

@@ -280,6 +280,9 @@ fn compose(key: &Key, message: &TestMessage) -> Result<Outgoing, String> {
         one_click: false,
         attachments: Vec::new(),
         parts: None,
+        preheader: None,
+        variant_field: None,
+        variants: Vec::new(),
     };
     let joined = |faults: Vec<message::Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let template = Template::compile(&content).map_err(joined)?;

@@ -22,6 +22,7 @@ use crate::{
     source::{Files, Finding, Options, Severity, Snapshot},
 };
 
+pub(super) use audience::VARIANT_FIELD;
 pub use content::campaign_findings;
 pub(super) use content::{findings_of, of_fault, resolver};
 use servers::server_findings;

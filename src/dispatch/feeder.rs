@@ -34,8 +34,9 @@ use crate::{
     audience::{Recipient, Row, Unit, Useless, canonical, endless},
     feedback::MessageReference,
     ledger::{BadRow, DueMessage, Ledger, Lookup, RecipientIndex},
-    message::{self, Link, RenderContext},
+    message::{self, Choice, Link, RenderContext},
     people::{Excluded, Versions, of_ledger},
+    report::WithoutVariant,
     resources::{Blocker, Reason, bound::grouped},
     token::unsubscribe::Subscription,
 };
@@ -67,6 +68,7 @@ pub fn start(
     let feeder = Feeder {
         clocks: Clocks::of(spec.intent.hours.as_ref(), spec.clock),
         slept: None,
+        without_variant: None,
         spec,
         ledger,
         runtime,
@@ -132,6 +134,8 @@ pub struct Feeder {
     clocks: Option<Clocks>,
     /// People who were passed over because of these hours.
     slept: Option<Asleep>,
+    /// Whose value matches no variant, so far.
+    without_variant: Option<WithoutVariant>,
     /// Deferred messages that are not reported to the scheduler yet, so that it hands over no more.
     owed: usize,
 }
@@ -235,6 +239,7 @@ impl Feeder {
         let owed = std::mem::take(&mut self.owed);
         self.render_due(Vec::new(), owed);
         let without_zone = self.clocks.as_mut().and_then(Clocks::take_without);
+        let without_variant = self.without_variant.take();
         self.send(Fed::AudienceEnd {
             total: self.total,
             outside: self.outside,
@@ -243,6 +248,7 @@ impl Feeder {
             bad_rows: self.bad_rows,
             bad_rows_named,
             without_zone,
+            without_variant,
             unmatched,
             versions: self.versions.clone(),
         });
@@ -414,6 +420,11 @@ impl Feeder {
         let looked_up = seen.look_up(recipient.address.as_str()).map_err(|e| of_ledger(&e))?;
         if let Some(clocks) = self.clocks.as_mut().filter(|_| looked_up != Lookup::Duplicate) {
             clocks.note(&recipient.fields);
+        }
+        if looked_up != Lookup::Duplicate
+            && let Choice::Unmatched(example) = self.spec.template.chooser().choose(&recipient.fields)
+        {
+            self.without_variant.get_or_insert(WithoutVariant { recipients: 0, example }).recipients += 1;
         }
         let (seq, attempt) = match looked_up {
             Lookup::Duplicate => {

@@ -97,6 +97,7 @@ impl Scheduler {
             blocker: campaign.blocked.shown().cloned(),
             last_hours_ms: campaign.hours.asleep.as_ref().map(|asleep| asleep.last_ms),
             without_zone: campaign.audience.without_zone.clone(),
+            without_variant: campaign.audience.without_variant.clone(),
             unread_since_ms: campaign.blocked.unread_since_ms(),
             started_ms: campaign.record.started_ms,
             completed_ms: campaign.record.completed_ms,

@@ -15,6 +15,8 @@ pub(super) struct Page {
     pub has_images: bool,
     /// Characters that a reader sees.
     pub readable: usize,
+    /// The text that is hidden before anything is shown, without what fills it up: inboxes show it after the subject.
+    pub preheader: String,
     /// Placeholders that nothing was put into.
     pub placeholders: BTreeSet<String>,
     /// Elements that every mail program removes, as they are written.
@@ -38,16 +40,24 @@ pub(super) fn read(source: &str) -> Page {
     // The content of `<style>` and `<script>` is no markup.
     emitter.naively_switch_states(true);
     let (mut page, mut open, mut not_shown, mut in_style) = (Page::default(), None::<Link>, None::<String>, false);
+    // The element that hides what is in it, and how many of its name are open in it.
+    let mut hidden = None::<(String, usize)>;
     for token in Tokenizer::new_with_emitter(source, emitter) {
         let Ok(token) = token;
         match token {
             Token::StartTag(tag) => {
                 let name = text(&tag.name);
-                page.element(&name, &tag);
+                let begins_hidden = hidden.is_none() && page.readable == 0 && not_shown.is_none() && hides(&name, &tag);
+                page.element(&name, &tag, begins_hidden);
                 if name == "a"
                     && let Some(href) = attribute(&tag, "href")
                 {
                     page.links.extend(open.replace(Link { href, shown: String::new() }));
+                }
+                match &mut hidden {
+                    Some((hiding, depth)) if *hiding == name && !tag.self_closing => *depth += 1,
+                    None if begins_hidden => hidden = Some((name.clone(), 1)),
+                    _ => {}
                 }
                 in_style = name == "style";
                 if not_shown.is_none() && NOT_SHOWN.contains(&&*name) && !tag.self_closing {
@@ -59,6 +69,10 @@ pub(super) fn read(source: &str) -> Page {
                 if name == "a" {
                     page.links.extend(open.take());
                 }
+                if let Some((_, depth)) = hidden.as_mut().filter(|(hiding, _)| *hiding == name) {
+                    *depth -= 1;
+                }
+                hidden = hidden.filter(|(_, depth)| *depth > 0 && name != "body");
                 in_style &= name != "style";
                 // Some leave `</head>` out.
                 if not_shown.as_deref() == Some(&*name) || name == "body" {
@@ -71,7 +85,11 @@ pub(super) fn read(source: &str) -> Page {
                     page.sheet(&words);
                 }
                 if not_shown.is_none() {
-                    page.readable += words.chars().filter(|c| c.is_alphanumeric()).count();
+                    if hidden.is_some() {
+                        page.preheader.push_str(&words);
+                    } else {
+                        page.readable += words.chars().filter(|c| c.is_alphanumeric()).count();
+                    }
                     page.placeholders.extend(places::placeholders(&words));
                     if let Some(open) = &mut open {
                         open.shown.push_str(&words);
@@ -82,7 +100,36 @@ pub(super) fn read(source: &str) -> Page {
         }
     }
     page.links.extend(open);
+    page.preheader = without_fillers(&page.preheader);
     page
+}
+
+/// Elements whose end nothing says.
+const VOID: &[&str] = &["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"];
+
+/// Whether nothing of what is in an element is shown.
+fn hides(name: &str, tag: &StartTag<()>) -> bool {
+    let style = attribute(tag, "style").unwrap_or_default().to_ascii_lowercase();
+    let declares = |property: &str, values: &[&str]| {
+        outside_of_quotes(&style, ';').filter_map(|declaration| declaration.split_once(':')).any(|(name, value)| {
+            let value = value.trim().trim_end_matches("!important").trim();
+            name.trim() == property && values.contains(&value)
+        })
+    };
+    let is_hidden = attribute(tag, "hidden").is_some()
+        || declares("display", &["none"])
+        || declares("visibility", &["hidden"])
+        || declares("max-height", &["0", "0px"]) && declares("overflow", &["hidden"]);
+    is_hidden && !tag.self_closing && !VOID.contains(&name)
+}
+
+/// A preheader without the signs by which the body is kept away from it, which show nothing.
+fn without_fillers(text: &str) -> String {
+    let is_filler = |c: char| {
+        matches!(c, '\u{ad}' | '\u{34f}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}') || c.is_control() && !c.is_whitespace()
+    };
+    let shown: String = text.chars().filter(|c| !is_filler(*c)).collect();
+    shown.split(|c: char| c.is_whitespace()).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -94,7 +141,8 @@ fn attribute(tag: &StartTag<()>, name: &str) -> Option<String> {
 }
 
 impl Page {
-    fn element(&mut self, name: &str, tag: &StartTag<()>) {
+    /// Notes an element. That a program ignores some of the styles that hide a preheader is why there are several.
+    fn element(&mut self, name: &str, tag: &StartTag<()>, is_hidden: bool) {
         if REMOVED.contains(&name) {
             self.removed.insert(format!("<{name}>"));
         }
@@ -111,7 +159,9 @@ impl Page {
                 self.removed.insert(key.clone());
             }
             if key == "style" {
-                self.declarations(&value);
+                if !is_hidden {
+                    self.declarations(&value);
+                }
             } else {
                 self.placeholders.extend(places::placeholders(&value));
             }

@@ -16,6 +16,8 @@ pub use tally::Tally;
 pub const CLIPPED_FROM: usize = 102 * 1024;
 /// A subject of more characters than this is cut off in most lists of messages.
 const SUBJECT_MAX: usize = 70;
+/// A preheader of more characters than this is cut off in most lists of messages.
+const PREHEADER_MAX: usize = 140;
 /// A message with images that has fewer characters to read than this is one of images alone.
 const READABLE_MIN: usize = 40;
 
@@ -52,8 +54,18 @@ pub enum Check {
     ImageFormat,
     /// A subject that is cut off.
     LongSubject,
+    /// No preheader in the HTML.
+    NoPreheader,
+    /// A preheader that is cut off.
+    LongPreheader,
+    /// A preheader that says what the subject says.
+    RepeatedSubject,
     /// A field that is empty for some.
     EmptyField,
+    /// Values that match no variant.
+    NoVariant,
+    /// A variant that nobody gets.
+    UnusedVariant,
     /// Styles and elements that Outlook on Windows drops.
     Outlook,
     /// Styles and elements that Gmail drops.
@@ -74,7 +86,7 @@ pub struct Rule {
 }
 
 /// All checks, in the order of [`Check`].
-pub const RULES: [Rule; 18] = [
+pub const RULES: [Rule; 23] = [
     Rule { check: Check::Unmade, name: "not-made", is_warning: true, fix: "fix the row, or give the field a default in the template" },
     Rule {
         check: Check::Placeholder,
@@ -130,7 +142,27 @@ pub const RULES: [Rule; 18] = [
     },
     Rule { check: Check::ImageFormat, name: "image-format", is_warning: false, fix: "use PNG, JPEG or GIF" },
     Rule { check: Check::LongSubject, name: "long-subject", is_warning: false, fix: "say what matters in its first 40 characters" },
+    Rule {
+        check: Check::NoPreheader,
+        name: "no-preheader",
+        is_warning: false,
+        fix: "set `content.preheader`: without it inboxes show the beginning of the body after the subject",
+    },
+    Rule { check: Check::LongPreheader, name: "long-preheader", is_warning: false, fix: "say what matters in its first 40 characters" },
+    Rule {
+        check: Check::RepeatedSubject,
+        name: "repeated-subject",
+        is_warning: false,
+        fix: "say in the preheader what the subject does not",
+    },
     Rule { check: Check::EmptyField, name: "empty-field", is_warning: false, fix: "use `default` in the template, or complete the rows" },
+    Rule {
+        check: Check::NoVariant,
+        name: "no-variant",
+        is_warning: false,
+        fix: "write a variant for them, or correct the rows: they get the content itself",
+    },
+    Rule { check: Check::UnusedVariant, name: "unused-variant", is_warning: false, fix: "correct its name or the rows, or remove it" },
     Rule { check: Check::Outlook, name: "outlook", is_warning: false, fix: "see that it looks well without" },
     Rule { check: Check::Gmail, name: "gmail", is_warning: false, fix: "see that it looks well without" },
 ];
@@ -197,18 +229,38 @@ pub fn inspect(message: &Message<'_>) -> Vec<Concern> {
             .map(|(place, found)| Concern::of(Check::Placeholder, format!("`{found}` stands in {place} as it is"))),
     );
     if let Some(source) = message.html {
-        of_html(source, &mut concerns);
+        of_html(source, subject, &mut concerns);
     }
     concerns.sort();
     concerns.dedup();
     concerns
 }
 
-fn of_html(source: &str, concerns: &mut Vec<Concern>) {
+/// What hurts of a preheader.
+fn of_preheader(preheader: &str, subject: &str) -> Vec<Concern> {
+    if preheader.is_empty() {
+        return vec![Concern::of(Check::NoPreheader, "the HTML part has no preheader")];
+    }
+    let mut concerns = Vec::new();
+    let length = preheader.chars().count();
+    if length > PREHEADER_MAX {
+        let what = "the preheader is longer than most lists of messages show".to_owned();
+        concerns.push(Concern { check: Check::LongPreheader, what, size: Some(length) });
+    }
+    let words = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
+    let (subject, preheader) = (words(subject), words(preheader));
+    if !subject.is_empty() && preheader.starts_with(&subject) {
+        concerns.push(Concern::of(Check::RepeatedSubject, "the preheader begins with the subject, which stands before it"));
+    }
+    concerns
+}
+
+fn of_html(source: &str, subject: &str, concerns: &mut Vec<Concern>) {
     if source.len() > CLIPPED_FROM {
         concerns.push(Concern { check: Check::Clipped, what: "the HTML part is clipped by Gmail".to_owned(), size: Some(source.len()) });
     }
     let page = html::read(source);
+    concerns.extend(of_preheader(&page.preheader, subject));
     if page.has_images && page.readable < READABLE_MIN {
         concerns.push(Concern::of(Check::ImagesOnly, "the HTML part has images and hardly a word to read"));
     }

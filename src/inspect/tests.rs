@@ -4,7 +4,9 @@ use super::*;
 
 fn of(html: &str) -> Vec<(Check, String)> {
     let concerns = inspect(&Message { subject: "News", text: "Hello there", html: Some(html) });
-    concerns.into_iter().map(|concern| (concern.check, concern.what)).collect()
+    let concerns = concerns.into_iter().map(|concern| (concern.check, concern.what));
+    // Each of these pieces lacks one.
+    concerns.filter(|(check, _)| *check != Check::NoPreheader).collect()
 }
 
 fn checks(html: &str) -> Vec<Check> {
@@ -61,6 +63,36 @@ fn subjects_and_texts_are_looked_at() {
         ["{{", "{{ }}", "50 %% of {x}", "a*|b", "${}", "{{ this is no name but goes on and on and on until nobody reads it any more }}"]
     {
         assert_eq!(of("Hi", text), if text.chars().any(char::is_alphanumeric) { vec![] } else { vec![Check::NoText] }, "{text}");
+    }
+}
+
+#[test]
+fn preheaders_are_looked_at() {
+    let of = |html: &str| {
+        let concerns = inspect(&Message { subject: "Spring is here!", text: "Hello there", html: Some(html) });
+        concerns.into_iter().map(|concern| concern.check).collect::<Vec<_>>()
+    };
+    let with = |preheader: &str| format!("<html><body><div style=\"display:none;opacity:0\">{preheader}</div><p>{WORDS}</p></body></html>");
+    assert_eq!(of(&format!("<p>{WORDS}</p>")), [Check::NoPreheader]);
+    assert_eq!(of(&with("New roses in the shop")), [], "how it is hidden hurts nobody");
+    assert_eq!(of(&with(" &#8199;&#65279;&#847; &zwnj;&nbsp;&shy; ")), [Check::NoPreheader], "nothing but what fills it up");
+    assert_eq!(of(&format!("<p>{WORDS}</p><div style='display:none'>x</div>")), [Check::NoPreheader], "what stands below is none");
+    assert_eq!(of(&with("SPRING is here, and so are roses")), [Check::RepeatedSubject]);
+    assert_eq!(of(&with(&"ü".repeat(140))), []);
+    assert_eq!(of(&with(&"ü".repeat(141))), [Check::LongPreheader]);
+    assert_eq!(of(&with("Dear {{ name }}")), [Check::Placeholder]);
+    for hides in ["style='max-height:0px; overflow:hidden'", "style=\"DISPLAY: none !important\"", "hidden", "style='visibility:hidden'"] {
+        let html = format!("<div {hides}><div>New</div> roses</div><p>{WORDS}</p>");
+        assert_eq!(html::read(&html).preheader, "New roses", "{hides}");
+        assert_eq!(of(&html), [], "{hides}");
+    }
+    for shown in [
+        "<img hidden src='https://a.example/a.png' alt='x'>",
+        "<div style='max-height:0'>New</div>",
+        "<div/>",
+        "<p style='display:block'>New</p>",
+    ] {
+        assert_eq!(html::read(&format!("{shown}<p>{WORDS}</p>")).preheader, "", "{shown}");
     }
 }
 

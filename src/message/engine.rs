@@ -38,8 +38,15 @@ const COST_OF_TOKEN: usize = 80;
 /// A campaign whose templates have at most this many tokens in all is compiled again for each small request. That takes about as long as
 /// rendering one message, while the engine reserves 10 KiB for each compiled field, however short.
 const TOKENS_OF_RESTING: usize = 1000;
-/// What the engine holds for each campaign beside its templates, bytes; filters and tests are shared.
+/// What the engine holds for each campaign beside its templates, bytes; filters and tests are shared. A few fields are in it.
 const COST_OF_ENVIRONMENT: usize = 32 << 10;
+/// Fields that are counted with the environment.
+const FIELDS_OF_ENVIRONMENT: usize = 3;
+/// What the engine reserves for each compiled field, however short, bytes.
+const COST_OF_FIELD: usize = 10 << 10;
+
+/// What all templates of a campaign may hold together while they are compiled, bytes: as much as those of a namespace.
+const HELD_MAX: usize = 128 << 20;
 
 /// How much of a template a fault quotes, in characters.
 const SHOWN_MAX: usize = 80;
@@ -54,8 +61,12 @@ pub(super) struct Compiler {
     parts: Option<Parts>,
     /// The names of the parts that were compiled, as the engine knows them.
     compiled: BTreeSet<String>,
-    /// How much all parts hold.
-    held: Bounds,
+    /// How much all parts hold of what the engine does not charge for.
+    of_parts: Bounds,
+    /// The tokens of `sources`.
+    tokens: usize,
+    /// What is held so far, bytes.
+    held: usize,
 }
 
 /// How much templates hold of what the engine does not charge for.
@@ -120,7 +131,13 @@ impl Compiler {
     pub(super) fn new(parts: Option<&Parts>) -> Self {
         let mut environment = environment();
         environment.set_fuel(Some(TRIAL_FUEL));
-        Self { environment, sources: Vec::new(), parts: parts.cloned(), compiled: BTreeSet::new(), held: Bounds::default() }
+        let (parts, compiled, of_parts) = (parts.cloned(), BTreeSet::new(), Bounds::default());
+        Self { environment, sources: Vec::new(), parts, compiled, of_parts, tokens: 0, held: 0 }
+    }
+
+    /// What templates may extend, include and import.
+    pub(super) fn parts(&self) -> Option<&Parts> {
+        self.parts.as_ref()
     }
 
     /// Compiles a template and runs it once, so that an unknown filter is found before the first recipient. A panic in the engine
@@ -133,6 +150,7 @@ impl Compiler {
         debug_assert_eq!(is_html(path), place == Place::Html);
         let length_max = if place == Place::Header { HEADER_MAX } else { BODY_MAX };
         if !is_template(&source) {
+            self.hold(path, source.len())?;
             return Ok(Part { path: path.to_owned(), constant: Some(source), length_max });
         }
         let run = self.checked(path, path, &source)?.run;
@@ -143,7 +161,7 @@ impl Compiler {
         {
             return Err(told(path, error));
         }
-        self.sources.push((path.to_owned(), if *run == *source { source } else { run.into() }));
+        self.keep_source(path.to_owned(), source, run);
         Ok(Part { path: path.to_owned(), constant: None, length_max })
     }
 
@@ -154,6 +172,7 @@ impl Compiler {
         }
         let unclosed = || unclosed(path, source);
         let guarded = guard::guarded(source).map_err(|message| unclosed().unwrap_or_else(|| Fault::new(path, message)))?;
+        self.hold(path, COST_OF_BYTE * guarded.run.len() + COST_OF_TOKEN * guard::tokens(&guarded.run) + COST_OF_FIELD)?;
         // First as it is written, so that a mistake is quoted as it is written.
         self.environment.add_template_owned(name.to_owned(), source.to_owned()).map_err(|error| {
             let position = error.range().map_or(source.len(), |range| range.start);
@@ -177,7 +196,7 @@ impl Compiler {
             }
             let Some(text) = self.parts.as_ref().and_then(|parts| parts.source(&named.name, is_html)) else { continue };
             let run = self.part(&named.name, &name, &text)?;
-            self.sources.push((name, if run == *text { text.clone() } else { run.into() }));
+            self.keep_source(name, text.clone(), run);
             self.add_parts(&text, is_html)?;
         }
         Ok(())
@@ -197,7 +216,7 @@ impl Compiler {
     fn part(&mut self, name: &str, known_as: &str, source: &str) -> Result<String, Fault> {
         let path = parts::path_of(name);
         let guarded = self.checked(&path, known_as, source)?;
-        let Bounds { tags, tokens, named_blocks } = &mut self.held;
+        let Bounds { tags, tokens, named_blocks } = &mut self.of_parts;
         *tags += guarded.tags;
         *tokens += guarded.tokens;
         *named_blocks += guarded.named_blocks;
@@ -214,13 +233,44 @@ impl Compiler {
         }
     }
 
+    /// Keeps a template as it is run: the campaign's own text, where that is the same.
+    fn keep_source(&mut self, name: String, source: Arc<str>, run: String) {
+        self.tokens += guard::tokens(&run);
+        self.sources.push((name, if *run == *source { source } else { run.into() }));
+    }
+
+    /// Whether the templates hold too much together: no further one is compiled.
+    pub(super) fn is_full(&self) -> bool {
+        self.held > HELD_MAX
+    }
+
+    /// Counts what one more template holds.
+    fn hold(&mut self, path: &str, bytes: usize) -> Result<(), Fault> {
+        self.held = self.held.saturating_add(bytes);
+        let too_much = || {
+            let max = HELD_MAX >> 20;
+            Fault::new(
+                path,
+                format!(
+                    "with this one, the templates of the campaign need more than {max} MiB of memory; make them smaller, or write fewer variants"
+                ),
+            )
+        };
+        if self.is_full() { Err(too_much()) } else { Ok(()) }
+    }
+
     /// What is needed for recipients.
     pub(super) fn finish(self) -> Engine {
-        let tokens: usize = self.sources.iter().map(|(_, source)| guard::tokens(source)).sum();
         let bytes: usize = self.sources.iter().map(|(path, source)| path.len() + source.len()).sum();
-        let rests = tokens <= TOKENS_OF_RESTING;
+        let rests = self.tokens <= TOKENS_OF_RESTING;
         // What an allocator rounds up and leaves between two texts is an eighth at most.
-        let cost = if rests { bytes + bytes / 8 } else { COST_OF_BYTE * bytes + COST_OF_TOKEN * tokens + COST_OF_ENVIRONMENT };
+        let cost = if rests {
+            bytes + bytes / 8
+        } else {
+            // The fields of a campaign without variants are counted with its environment.
+            let fields = self.sources.len().saturating_sub(FIELDS_OF_ENVIRONMENT);
+            COST_OF_BYTE * bytes + COST_OF_TOKEN * self.tokens + COST_OF_ENVIRONMENT + COST_OF_FIELD * fields
+        };
         Engine { held: Mutex::new(Held { sources: self.sources, compiled: None }), rests, cost }
     }
 }
@@ -290,8 +340,14 @@ pub(super) fn is_template(source: &str) -> bool {
     ["{{", "{%", "{#"].iter().any(|open| source.contains(open))
 }
 
-fn is_html(path: &str) -> bool {
-    matches!(path, "spec.content.html" | "spec.content.mjml") || path.starts_with(HTML_PART)
+/// Whether a path is that of an HTML body, in which values are escaped: of the content, or of a variant.
+pub(super) fn is_html(path: &str) -> bool {
+    if path.starts_with(HTML_PART) {
+        return true;
+    }
+    let Some(field) = path.strip_prefix("spec.content.") else { return false };
+    let of_variant = field.strip_prefix("variants.").and_then(|rest| rest.split_once('.'));
+    matches!(of_variant.map_or(field, |(_, field)| field), "html" | "mjml")
 }
 
 /// Before the names of parts as the engine knows them: in HTML values are escaped, so that one that is named in HTML and in text is

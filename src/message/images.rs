@@ -41,8 +41,8 @@ pub fn unreachable_images(content: &Content) -> Vec<Fault> {
 }
 
 fn bodies(content: &Content) -> impl Iterator<Item = (String, &str)> {
-    let bodies = [("spec.content.html", &content.html), ("spec.content.mjml", &content.mjml)];
-    let bodies = bodies.into_iter().filter_map(|(path, body)| Some((path.to_owned(), body.as_deref()?)));
+    let bodies = content.written().flat_map(|written| [(written.path("html"), written.html), (written.path("mjml"), written.mjml)]);
+    let bodies = bodies.filter_map(|(path, body)| Some((path, &**body?)));
     let parts = content.parts.iter().flat_map(Parts::texts).map(|(name, text)| (path_of(name), &**text));
     bodies.chain(parts)
 }

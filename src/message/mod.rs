@@ -5,6 +5,7 @@
 
 mod attachments;
 mod body;
+mod content;
 mod engine;
 mod entities;
 mod fault;
@@ -12,15 +13,19 @@ mod guard;
 mod header;
 mod id;
 mod images;
+mod language;
 mod layouts;
+mod letter;
 mod measure;
 mod media;
 mod mjml;
 mod named;
 mod parts;
+mod preheader;
 mod structured;
 mod tags;
 mod text;
+mod variants;
 mod words;
 
 #[cfg(test)]
@@ -41,81 +46,31 @@ use siphasher::sip::SipHasher13;
 use self::{
     attachments::Attached,
     engine::{Compiler, Engine, Part, Place, Root, is_template},
-    mjml::MjmlFault,
+    letter::{Bodies, Letter, Text},
     structured::Grammar,
 };
 pub use self::{
     attachments::{Attachment, FILE_MAX, FILES_MAX, FileBytes},
+    content::Content,
     fault::Fault,
     id::message_id,
     images::unreachable_images,
+    letter::{CONTENT_ITSELF, Variant},
     named::{NamedField, fields_named, missing_fields, misspelt_fields},
     parts::{PART_MAX, PARTS_BYTES_MAX, Parts, part_named},
+    variants::{Census, Choice, Chooser},
 };
 use crate::{
     audience::{Address, Recipient},
     meta::Pieces,
     resources::{
-        campaign::{Header, Mailbox},
+        campaign::Header,
         senders::{Says, Senders, is_of_sender},
     },
 };
 
 /// The longest unsubscribe URL once rendered: a header line ends at 998 characters.
 const URL_MAX: usize = 950;
-
-/// The content of a campaign, its bodies already loaded.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Content {
-    /// The visible sender.
-    pub from: Mailbox,
-    /// Where answers go; to `from` when absent.
-    pub reply_to: Option<Mailbox>,
-    /// The subject, a template.
-    pub subject: String,
-    /// The HTML body, a template; excludes `mjml`.
-    pub html: Option<Arc<str>>,
-    /// The text body, a template; made from the HTML when absent.
-    pub text: Option<Arc<str>>,
-    /// The HTML body as MJML, a template.
-    pub mjml: Option<Arc<str>>,
-    /// Further header fields; the values are templates. One that comes out empty is left out.
-    pub headers: Vec<Header>,
-    /// The List-Unsubscribe URL (RFC 2369), a template; http, https or mailto.
-    pub unsubscribe_url: Option<String>,
-    /// Whether an https URL takes the POST of RFC 8058; without a URL it is our page that does.
-    pub one_click: bool,
-    /// The files that go with every message.
-    pub attachments: Vec<Attachment>,
-    /// What the templates may extend, include and import; nothing when absent.
-    pub parts: Option<Parts>,
-}
-
-impl fmt::Debug for Content {
-    /// As before there were attachments and parts where there are none: the ledger keeps a hash of this.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, reply_to, subject, html, text, mjml, headers, unsubscribe_url, one_click, attachments, parts } = self;
-        let mut shown = f.debug_struct("Content");
-        shown.field("from", from).field("reply_to", reply_to).field("subject", subject);
-        shown.field("html", html).field("text", text).field("mjml", mjml).field("headers", headers);
-        shown.field("unsubscribe_url", unsubscribe_url).field("one_click", one_click);
-        if !attachments.is_empty() {
-            shown.field("attachments", attachments);
-        }
-        if let Some(parts) = parts {
-            shown.field("parts", parts);
-        }
-        shown.finish()
-    }
-}
-
-impl Content {
-    /// The templates of all bodies, of whichever form, and the parts that templates name.
-    pub fn bodies(&self) -> impl Iterator<Item = &str> {
-        let parts = self.parts.iter().flat_map(|parts| parts.texts().map(|(_, text)| text));
-        [&self.html, &self.text, &self.mjml].into_iter().flatten().chain(parts).map(|body| &**body)
-    }
-}
 
 /// What a message depends on in addition to its recipient.
 #[derive(Clone, Copy, Debug)]
@@ -183,8 +138,11 @@ pub struct Template {
     /// From and Reply-To have no byte above 127, whatever their names print.
     head_is_ascii: bool,
     subject: Part,
-    html: Option<Part>,
-    text: Text,
+    preheader: Option<Part>,
+    bodies: Bodies,
+    chooser: Chooser,
+    /// What differs in each variant, with the tag of its language, in the order of the chooser's names.
+    variants: Vec<(Letter, Option<String>)>,
     headers: Vec<(String, Grammar, Part)>,
     unsubscribe: Option<Part>,
     one_click: bool,
@@ -204,15 +162,19 @@ enum Head {
     Rendered(Vec<(&'static str, Part, Address)>),
 }
 
-/// Where the text body comes from.
-#[derive(Debug)]
-enum Text {
-    /// Written by the author of the campaign.
-    Own(Part),
-    /// A template made from the HTML template.
-    Derived(Part),
-    /// From each rendered HTML body.
-    FromRendered,
+/// What one recipient gets of the templates.
+struct Chosen<'a> {
+    subject: &'a Part,
+    preheader: Option<&'a Part>,
+    bodies: &'a Bodies,
+    /// The tag of its language, where that is known.
+    language: Option<&'a str>,
+}
+
+impl<'a> Chosen<'a> {
+    fn parts(&self) -> impl Iterator<Item = &'a Part> + use<'a> {
+        [Some(self.subject), self.preheader].into_iter().flatten().chain(self.bodies.parts())
+    }
 }
 
 impl Template {
@@ -229,21 +191,7 @@ impl Template {
         faults.extend(layouts::lost(content));
         let mut compiler = Compiler::new(content.parts.as_ref());
         let (head, head_is_ascii) = head(content, &mut compiler, &mut faults);
-        let subject = keep(&mut faults, compiler.add("spec.subject", content.subject.as_str().into(), Place::Header));
-        let html = html(content, &mut compiler, &mut faults);
-        let text = match (&content.text, &html) {
-            (Some(text), _) => keep(&mut faults, compiler.add("spec.content.text", unmarked(text), Place::Text)).map(Text::Own),
-            (None, Some((_, source))) => {
-                let derived = text::from_template(source).and_then(|text| compiler.add(DERIVED, text.into(), Place::Text).ok());
-                Some(derived.map_or(Text::FromRendered, Text::Derived))
-            }
-            (None, None) => {
-                if content.html.is_none() && content.mjml.is_none() {
-                    faults.push(Fault::new("spec.content", "there is no body: set `html`, `mjml` or `text`"));
-                }
-                None
-            }
-        };
+        let own = letter::own(content, &mut compiler, &mut faults);
         let headers = headers(content, &mut compiler, &mut faults);
         let unsubscribe = content.unsubscribe_url.as_ref().and_then(|url| {
             // What precedes the first tag decides, unless the tag itself prints the start.
@@ -256,14 +204,18 @@ impl Template {
             keep(&mut faults, compiler.add(UNSUBSCRIBE, url.as_str().into(), Place::Header))
         });
         let attached = attachments::compile(&content.attachments, &mut compiler, &mut faults);
-        match (subject, text) {
-            (Some(subject), Some(text)) if faults.is_empty() => Ok(Self {
+        let variants = letter::variants(content, &own, &mut compiler, &mut faults);
+        let languages = content.variants.iter().map(|variant| language::language_tag(&variant.name));
+        match (own.subject, own.bodies) {
+            (Some(subject), Some(bodies)) if faults.is_empty() => Ok(Self {
                 engine: compiler.finish(),
                 head,
                 head_is_ascii,
                 subject,
-                html: html.map(|(part, _)| part),
-                text,
+                preheader: own.preheader,
+                bodies,
+                chooser: content.chooser(),
+                variants: variants.into_iter().zip(languages).collect(),
                 headers,
                 unsubscribe,
                 one_click: content.one_click,
@@ -300,6 +252,34 @@ impl Template {
         self.attached.iter().any(|file| file.inline.is_some())
     }
 
+    /// Chooses the variant of each recipient.
+    #[must_use]
+    pub fn chooser(&self) -> &Chooser {
+        &self.chooser
+    }
+
+    /// What is sent as one of the variants; as the content itself where there is no such variant.
+    fn chosen(&self, variant: Option<&str>) -> Chosen<'_> {
+        let own = Chosen { subject: &self.subject, preheader: self.preheader.as_ref(), bodies: &self.bodies, language: None };
+        let place = variant.and_then(|name| self.chooser.names().position(|other| other == name));
+        let Some((letter, language)) = place.and_then(|place| self.variants.get(place)) else { return own };
+        Chosen {
+            subject: letter.subject.as_ref().unwrap_or(own.subject),
+            // That of the content belongs to the content's bodies.
+            preheader: letter.preheader.as_ref().or(own.preheader.filter(|_| letter.bodies.is_none())),
+            bodies: letter.bodies.as_ref().unwrap_or(own.bodies),
+            language: language.as_deref(),
+        }
+    }
+
+    /// Whether the template at a path (`spec.content.html`) is part of the messages in a variant, or in the content itself.
+    #[must_use]
+    pub fn prints(&self, path: &str, variant: Option<&str>) -> bool {
+        let is = |part: &Part| part.path == path;
+        let mut all = self.chosen(None).parts().chain(self.variants.iter().flat_map(|(letter, _)| letter.parts()));
+        !all.any(is) || self.chosen(variant).parts().any(is)
+    }
+
     /// Whether people unsubscribe on our page, so that each message needs the recipient's link.
     #[must_use]
     pub fn needs_link(&self) -> bool {
@@ -316,23 +296,20 @@ impl Template {
     pub fn cost(&self) -> usize {
         let files: usize = self.attached.iter().map(Attached::cost).sum();
         let needed = files + self.needed.iter().map(NamedField::cost).sum::<usize>();
-        let text = match &self.text {
-            Text::Own(part) | Text::Derived(part) => Some(part),
-            Text::FromRendered => None,
+        let names: Vec<&Part> = match &self.head {
+            Head::Constant(head, _) => return self.engine.cost + needed + head.len() + self.parts(&[]),
+            Head::Rendered(mailboxes) => mailboxes.iter().map(|(_, part, _)| part).collect(),
         };
-        let rendered = match &self.head {
-            Head::Constant(head, _) => return self.engine.cost + needed + head.len() + self.parts(text, &[]),
-            Head::Rendered(mailboxes) => mailboxes,
-        };
-        let names: Vec<&Part> = rendered.iter().map(|(_, part, _)| part).collect();
-        self.engine.cost + needed + self.parts(text, &names)
+        self.engine.cost + needed + self.parts(&names)
     }
 
     /// What parts that are the same for everybody occupy.
-    fn parts(&self, text: Option<&Part>, names: &[&Part]) -> usize {
+    fn parts(&self, names: &[&Part]) -> usize {
         let headers = self.headers.iter().map(|(_, _, part)| part).chain(self.attached.iter().map(Attached::filename));
-        let all = [Some(&self.subject), self.html.as_ref(), text, self.unsubscribe.as_ref()].into_iter().flatten();
-        all.chain(headers)
+        let letters = self.chosen(None).parts().chain(self.variants.iter().flat_map(|(letter, _)| letter.parts()));
+        letters
+            .chain(&self.unsubscribe)
+            .chain(headers)
             .chain(names.iter().copied())
             .map(|part| PART + part.constant().map_or(0, |text| text.len() + text.len() / 4))
             .sum()
@@ -343,17 +320,36 @@ impl Template {
     /// # Errors
     /// When a template fails: a field that the recipient does not have, too much work or output, an invalid URL.
     pub fn render(&self, recipient: &Recipient, context: &RenderContext<'_>) -> Result<Rendered, RenderError> {
+        self.render_variant(self.chooser.choose(&recipient.fields).variant(), recipient, context)
+    }
+
+    /// Makes the message of one recipient in a variant, whichever they get; in the content itself where that is `None`.
+    ///
+    /// # Errors
+    /// As [`Template::render`].
+    pub fn render_variant(
+        &self,
+        variant: Option<&str>,
+        recipient: &Recipient,
+        context: &RenderContext<'_>,
+    ) -> Result<Rendered, RenderError> {
+        let Chosen { subject, preheader, bodies, language } = self.chosen(variant);
         let root = |link| Value::from_object(Root { fields: recipient.fields.clone(), campaign: Value::from(context.campaign), link });
         // A page of one's own is a template too, which cannot name what comes out of it.
         let link = self.link(|part| self.engine.render(part, &root(None)), context.link.map(|link| link.url))?;
         let root = root(link.as_deref().map(Value::from));
         let print = |part: &Part| self.engine.render(part, &root);
-        let html = self.html.as_ref().map(print).transpose()?;
-        let text = match &self.text {
+        let html = bodies.html.as_ref().map(print).transpose()?;
+        let text = match &bodies.text {
             Text::Own(part) => print(part)?,
             Text::Derived(part) => text::tidy(print(part)?),
             Text::FromRendered => text::from_html(html.as_deref().unwrap_or_default()),
         };
+        let preheader = preheader.map(print).transpose()?;
+        let html = html.map(|html| match &preheader {
+            Some(preheader) => preheader::put(html, &header::clean(preheader)),
+            None => html,
+        });
 
         let body_length = text.len() + html.as_ref().map_or(0, String::len);
         let mut out = Vec::with_capacity(body_length + body_length / 8 + 2048);
@@ -375,7 +371,7 @@ impl Template {
         }
         let address = recipient.address.to_wire();
         header::to(&mut out, recipient, &address);
-        header::unstructured(&mut out, "Subject", &header::clean(&print(&self.subject)?));
+        header::unstructured(&mut out, "Subject", &header::clean(&print(subject)?));
         date(&mut out, context.date)?;
         out.extend_from_slice(b"Message-ID: <");
         out.extend(context.message_id.bytes().filter(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>')));
@@ -394,6 +390,9 @@ impl Template {
             }
         }
         out.extend_from_slice(b"MIME-Version: 1.0\r\n");
+        if let Some(language) = language {
+            out.extend_from_slice(format!("Content-Language: {language}\r\n").as_bytes());
+        }
         let named = |file| Ok((file, Attached::name(file, print)?));
         let files = self.attached.iter().map(named).collect::<Result<Vec<_>, RenderError>>()?;
         let inserts = body::Body { content: self.content, text: &text, html: html.as_deref(), files: &files }.write(&mut out);
@@ -455,7 +454,6 @@ const UNSUBSCRIBE: &str = "spec.unsubscribe.url";
 const ONE_CLICK: &str = "spec.unsubscribe.oneClick";
 /// What templates call the link by which a recipient unsubscribes.
 const LINK: &str = "unsubscribe_url";
-const DERIVED: &str = "spec.content.html, as text";
 
 fn keep<T>(faults: &mut Vec<Fault>, result: Result<T, Fault>) -> Option<T> {
     result.map_err(|fault| faults.push(fault)).ok()
@@ -510,33 +508,6 @@ fn markup(body: &Arc<str>) -> Arc<str> {
         Cow::Owned(freed) => freed.into(),
         Cow::Borrowed(_) => body,
     }
-}
-
-/// The HTML part and its template.
-fn html(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> Option<(Part, Arc<str>)> {
-    let (path, source) = match (&content.html, &content.mjml) {
-        (Some(_), Some(_)) => {
-            faults.push(Fault::new("spec.content", "`html` and `mjml` are mutually exclusive"));
-            return None;
-        }
-        (Some(html), None) => ("spec.content.html", markup(html)),
-        (None, Some(mjml)) => {
-            let mjml = markup(mjml);
-            // First as it is written, so that a fault in a tag has the line of the MJML.
-            keep(faults, compiler.add("spec.content.mjml", mjml.clone(), Place::Html))?;
-            let part = |name: &str| content.parts.as_ref()?.source(name, true);
-            for (name, part) in parts::included(&mjml, &part) {
-                keep(faults, compiler.check_part(&name, &part))?;
-            }
-            let html = mjml::to_html(&mjml, &part).map_err(|MjmlFault { part, message }| {
-                Fault::new(part.map_or_else(|| "spec.content.mjml".to_owned(), |name| parts::path_of(&name)), message)
-            });
-            ("spec.content.mjml", keep(faults, html)?.into())
-        }
-        (None, None) => return None,
-    };
-    let part = keep(faults, compiler.add(path, source.clone(), Place::Html))?;
-    Some((part, source))
 }
 
 fn headers(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> Vec<(String, Grammar, Part)> {

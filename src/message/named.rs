@@ -20,7 +20,7 @@ use walk::{Found, Known, walked};
 
 use super::{
     Content, Fault, LINK, UNSUBSCRIBE,
-    engine::is_template,
+    engine::{is_html, is_template},
     guard, markup, mjml,
     parts::{self, part_named},
     unmarked,
@@ -63,14 +63,17 @@ impl Content {
     pub fn templates(&self) -> Vec<(String, &str)> {
         let mailboxes = [("spec.from.name", Some(&self.from)), ("spec.replyTo.name", self.reply_to.as_ref())];
         let names = mailboxes.into_iter().filter_map(|(path, mailbox)| Some((path.to_owned(), mailbox?.name.as_deref()?)));
-        let bodies = [
-            ("spec.subject", Some(&*self.subject)),
-            ("spec.content.html", self.html.as_deref()),
-            ("spec.content.mjml", self.mjml.as_deref()),
-            ("spec.content.text", self.text.as_deref()),
-            (UNSUBSCRIBE, self.unsubscribe_url.as_deref()),
-        ];
-        let bodies = bodies.into_iter().filter_map(|(path, source)| Some((path.to_owned(), source?)));
+        let letters = self.written().flat_map(|written| {
+            [
+                (written.subject_path.clone(), written.subject),
+                (written.path("preheader"), written.preheader),
+                (written.path("html"), written.html.map(AsRef::as_ref)),
+                (written.path("mjml"), written.mjml.map(AsRef::as_ref)),
+                (written.path("text"), written.text.map(AsRef::as_ref)),
+            ]
+        });
+        let page = (UNSUBSCRIBE.to_owned(), self.unsubscribe_url.as_deref());
+        let bodies = letters.chain([page]).filter_map(|(path, source)| Some((path, source?)));
         let headers = self.headers.iter().enumerate().map(|(index, header)| (format!("spec.headers[{index}].value"), &*header.value));
         let files = self.attachments.iter().enumerate();
         let files = files.map(|(index, file)| (format!("spec.content.attachments[{index}].filename"), &*file.filename));
@@ -82,7 +85,7 @@ impl Content {
 #[must_use]
 pub fn fields_named(content: &Content) -> Vec<NamedField> {
     let templates = content.templates().into_iter().map(|(path, source)| {
-        let is_markup = matches!(&*path, "spec.content.html" | "spec.content.mjml");
+        let is_markup = is_html(&path);
         (path, if is_markup { markup(&source.into()) } else { unmarked(&source.into()) })
     });
     let templates: Vec<(String, Arc<str>)> = templates.collect();

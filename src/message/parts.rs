@@ -128,12 +128,15 @@ pub(super) fn named_in(source: &str) -> Vec<Named> {
             let Some(&by) = guard::OF_PARTS.iter().find(|of_parts| *of_parts == word) else { continue };
             let line = ends.partition_point(|end| *end < span.start_offset as usize) + 1;
             tokens.next();
-            let name = match tokens.peek() {
-                Some((Token::Str(name), _)) => (*name).to_owned(),
-                Some((Token::String(name), _)) => name.to_string(),
+            let name = match tokens.next() {
+                Some((Token::Str(name), _)) => name.to_owned(),
+                Some((Token::String(name), _)) => name.into_string(),
                 // The guard says what is wrong with it.
                 _ => continue,
             };
+            if !matches!(tokens.peek(), Some((Token::BlockEnd | Token::Ident(_), _))) {
+                continue;
+            }
             found.push(Named { name, line, by });
         }
     }
@@ -189,12 +192,13 @@ struct Walk<'p> {
 /// What is wrong with the parts of a campaign, before any of them is compiled: each fault once, where the name stands.
 pub(super) fn faults(content: &Content) -> Vec<Fault> {
     let templates = content.templates();
-    let in_mjml = content.mjml.as_deref().map(named_in).unwrap_or_default();
-    if let Some(Named { line, .. }) = in_mjml.iter().find(|named| named.by == "extends") {
+    let in_mjml = content.written().filter_map(|written| Some((written.path("mjml"), named_in(written.mjml?))));
+    let extends = in_mjml.flat_map(|(path, named)| named.into_iter().map(move |named| (path.clone(), named)));
+    if let Some((path, Named { line, .. })) = extends.into_iter().find(|(_, named)| named.by == "extends") {
         let message = format!(
             "line {line}: `{{% extends %}}` cannot be used in MJML, which becomes HTML before it is a template; put header and footer into parts, and include them with `<mj-include path=\"header.mjml\" />`"
         );
-        return vec![Fault::new("spec.content.mjml", message)];
+        return vec![Fault::new(path, message)];
     }
     let Some(parts) = &content.parts else {
         let named = templates.iter().filter_map(|(path, source)| Some((path, named_at(path, source).into_iter().next()?)));

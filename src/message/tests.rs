@@ -13,6 +13,7 @@ mod named;
 mod parts;
 mod python;
 mod text;
+mod variants;
 mod words;
 
 use std::{
@@ -42,6 +43,9 @@ fn content() -> Content {
         one_click: false,
         attachments: Vec::new(),
         parts: None,
+        preheader: None,
+        variant_field: None,
+        variants: Vec::new(),
     }
 }
 

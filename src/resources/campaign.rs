@@ -17,7 +17,7 @@ use super::{
 };
 pub use super::{
     audience::{Audience, AudienceSource, Exclusion, Named, SourceFormat, WhenRowIsBad},
-    content::{Attachment, BodySource, Content, TemplatesSource, WhenRenderFails},
+    content::{Attachment, Body, BodySource, Content, TemplatesSource, Variant, WhenRenderFails},
     fate::RecipientCounts,
     json_pages::{JsonAudience, NextPage},
     outcomes::{FIRST_RUN, OutcomeState, OutcomesAudience},
@@ -175,8 +175,7 @@ impl CampaignSpec {
 
     /// The ConfigMaps that it names.
     pub fn config_maps(&self) -> impl Iterator<Item = &str> {
-        let sources = [&self.content.html_from, &self.content.text_from, &self.content.mjml_from];
-        let bodies = sources.into_iter().flatten().filter_map(|source| source.config_map_ref.as_ref());
+        let bodies = self.content.bodies_elsewhere().filter_map(|(_, source)| source.config_map_ref.as_ref());
         let audiences = self.audience.sources().filter_map(|(_, _, source)| source.config_map_ref);
         let files = self.content.attachments.iter().filter_map(|file| file.config_map_ref.as_ref());
         let templates = self.content.templates.iter().filter_map(|templates| Some(&*templates.config_map_ref.as_ref()?.name));

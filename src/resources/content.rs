@@ -1,6 +1,6 @@
-//! The content of a campaign: its bodies, and what happens when a template fails.
+//! The content of a campaign: its bodies, their variants, and what happens when a template fails.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,22 +12,73 @@ use super::{
     url_auth::UrlAuth,
 };
 
-/// The bodies of a message: at least one of HTML, text and MJML; HTML and MJML exclude each other.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [
+/// The most variants of a content.
+const VARIANTS_MAX: u32 = 50;
+
+/// What holds for the bodies of a message, wherever they are written.
+const BODY_RULES: [Rule; 5] = [
+    Rule::new("!(has(self.html) && has(self.htmlFrom))", "the HTML body is given in `html` as well; keep one of the two")
+        .at(".htmlFrom")
+        .forbidden(),
+    Rule::new("!(has(self.text) && has(self.textFrom))", "the text body is given in `text` as well; keep one of the two")
+        .at(".textFrom")
+        .forbidden(),
+    Rule::new("!(has(self.mjml) && has(self.mjmlFrom))", "the MJML body is given in `mjml` as well; keep one of the two")
+        .at(".mjmlFrom")
+        .forbidden(),
+    Rule::new("!has(self.mjml) || !(has(self.html) || has(self.htmlFrom))", "HTML and MJML both make the HTML body; keep one of them")
+        .at(".mjml")
+        .forbidden(),
+    Rule::new("!has(self.mjmlFrom) || !(has(self.html) || has(self.htmlFrom))", "HTML and MJML both make the HTML body; keep one of them")
+        .at(".mjmlFrom")
+        .forbidden(),
+];
+
+/// What holds for a content.
+const CONTENT_RULES: [Rule; 8] = [
     Rule::new(
         "has(self.html) || has(self.htmlFrom) || has(self.text) || has(self.textFrom) || has(self.mjml) || has(self.mjmlFrom)",
         "a message needs a body: at least one of `html`, `text` and `mjml`, or of `htmlFrom`, `textFrom` and `mjmlFrom`",
-    ).required(),
-    Rule::new("!(has(self.html) && has(self.htmlFrom))", "the HTML body is given in `html` as well; keep one of the two").at(".htmlFrom").forbidden(),
-    Rule::new("!(has(self.text) && has(self.textFrom))", "the text body is given in `text` as well; keep one of the two").at(".textFrom").forbidden(),
-    Rule::new("!(has(self.mjml) && has(self.mjmlFrom))", "the MJML body is given in `mjml` as well; keep one of the two").at(".mjmlFrom").forbidden(),
-    Rule::new("!has(self.mjml) || !(has(self.html) || has(self.htmlFrom))", "HTML and MJML both make the HTML body; keep one of them")
-        .at(".mjml").forbidden(),
-    Rule::new("!has(self.mjmlFrom) || !(has(self.html) || has(self.htmlFrom))", "HTML and MJML both make the HTML body; keep one of them")
-        .at(".mjmlFrom").forbidden(),
-]))]
+    )
+    .required(),
+    BODY_RULES[0],
+    BODY_RULES[1],
+    BODY_RULES[2],
+    BODY_RULES[3],
+    BODY_RULES[4],
+    Rule::new(
+        "!has(self.variants) || has(self.variantField)",
+        "`variants` are chosen by a field of the audience; name it in `variantField`, for example `language`",
+    )
+    .at(".variantField")
+    .required(),
+    Rule::new(
+        "!has(self.variantField) || has(self.variants)",
+        "this chooses among `variants`, and there are none; write them, or remove this",
+    )
+    .at(".variantField")
+    .forbidden(),
+];
+
+/// What holds for a variant.
+const VARIANT_RULES: [Rule; 6] = [
+    BODY_RULES[0],
+    BODY_RULES[1],
+    BODY_RULES[2],
+    BODY_RULES[3],
+    BODY_RULES[4],
+    Rule::new(
+        "has(self.subject) || !(has(self.html) || has(self.htmlFrom) || has(self.text) || has(self.textFrom) || has(self.mjml) || has(self.mjmlFrom))",
+        "a variant with bodies of its own needs a subject of its own too, or its subject would be in another language",
+    )
+    .at(".subject")
+    .required(),
+];
+
+/// The bodies of a message: at least one of HTML, text and MJML; HTML and MJML exclude each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = CONTENT_RULES))]
 pub struct Content {
     /// The HTML body, a template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,6 +104,18 @@ pub struct Content {
     /// Where the templates find what they extend, include and import, and MJML what it includes; without it they can read nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub templates: Option<TemplatesSource>,
+    /// The text that inboxes show after the subject, a template; put hidden at the start of the HTML body. It is plain text, and in no text body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 998), regex(pattern = pattern::ONE_LINE))]
+    pub preheader: Option<String>,
+    /// The field of the audience whose value chooses one of `variants` for each recipient, for example `language`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = pattern::ONE_LINE))]
+    pub variant_field: Option<String>,
+    /// Other forms of the message, by the values of `variantField`: `de`, `fr`. A value that is none of them is looked up without its last part (`de-AT` is `de`); who has no such value gets the content without variant.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = VARIANTS_MAX))]
+    pub variants: BTreeMap<String, Variant>,
     /// The files that go with every message: 20 at most, of 25 MiB each and 28 MiB together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
@@ -77,6 +140,95 @@ impl Content {
     #[must_use]
     pub fn when_render_fails(&self) -> WhenRenderFails {
         self.when_render_fails.unwrap_or_default()
+    }
+
+    /// Its own bodies: `html`, `text` and `mjml`.
+    #[must_use]
+    pub fn bodies(&self) -> [Body<'_>; 3] {
+        let Self { html, html_from, text, text_from, mjml, mjml_from, .. } = self;
+        Body::all("spec.content", [(html, html_from), (text, text_from), (mjml, mjml_from)])
+    }
+
+    /// The bodies that are kept elsewhere, those of variants included, each with its field and where it is.
+    pub fn bodies_elsewhere(&self) -> impl Iterator<Item = (String, &BodySource)> {
+        let of_variants = self.variants.iter().flat_map(|(name, variant)| variant.bodies(name));
+        self.bodies().into_iter().chain(of_variants).filter_map(|body| Some((body.field, body.elsewhere?)))
+    }
+}
+
+/// Another form of a message: what it gives takes the place of what the content gives.
+///
+/// Bodies are taken together: a variant that gives one has no other body of the content. One that gives nothing says which language the
+/// content is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = VARIANT_RULES))]
+pub struct Variant {
+    /// The subject, a template; that of the campaign when absent, which is allowed only where the bodies are the content's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 998), regex(pattern = pattern::ONE_LINE))]
+    pub subject: Option<String>,
+    /// The preheader, a template; needed in a variant with bodies of its own where the content has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 998), regex(pattern = pattern::ONE_LINE))]
+    pub preheader: Option<String>,
+    /// The HTML body, a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1_048_576), regex(pattern = pattern::NOT_BLANK))]
+    pub html: Option<Arc<str>>,
+    /// Where the HTML body is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub html_from: Option<BodySource>,
+    /// The plain text body, a template; made from the variant's HTML when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1_048_576), regex(pattern = pattern::NOT_BLANK))]
+    pub text: Option<Arc<str>>,
+    /// Where the plain text body is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_from: Option<BodySource>,
+    /// The HTML body as MJML, a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1_048_576), regex(pattern = pattern::NOT_BLANK))]
+    pub mjml: Option<Arc<str>>,
+    /// Where the MJML body is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mjml_from: Option<BodySource>,
+}
+
+impl Variant {
+    /// The field of the variant of this name: `spec.content.variants.de`.
+    #[must_use]
+    pub fn field(name: &str) -> String {
+        format!("spec.content.variants.{name}")
+    }
+
+    /// The bodies of the variant of this name.
+    #[must_use]
+    pub fn bodies(&self, name: &str) -> [Body<'_>; 3] {
+        let Self { html, html_from, text, text_from, mjml, mjml_from, .. } = self;
+        Body::all(&Self::field(name), [(html, html_from), (text, text_from), (mjml, mjml_from)])
+    }
+}
+
+/// A body of a message as the spec has it.
+#[derive(Clone, Debug)]
+pub struct Body<'a> {
+    /// Its field: `spec.content.html`. What is kept elsewhere is named in the field with `From` behind it.
+    pub field: String,
+    /// The template, where the spec has it.
+    pub own: Option<&'a Arc<str>>,
+    /// Where the template is kept.
+    pub elsewhere: Option<&'a BodySource>,
+}
+
+impl<'a> Body<'a> {
+    fn all(below: &str, bodies: [(&'a Option<Arc<str>>, &'a Option<BodySource>); 3]) -> [Self; 3] {
+        let [html, text, mjml] = bodies;
+        [("html", html), ("text", text), ("mjml", mjml)].map(|(name, (own, elsewhere))| Self {
+            field: format!("{below}.{name}"),
+            own: own.as_ref(),
+            elsewhere: elsewhere.as_ref(),
+        })
     }
 }
 

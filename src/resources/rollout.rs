@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{Duration, Percent, pattern, resume::Handled, rule::Rule};
-use crate::feedback::Judged;
+use crate::{feedback::Judged, meta::count_or_percent::near_integer};
 
 /// The annotation of a Campaign that begins the next step. Each value is acted on once; a new value is a new request.
 pub const ANNOTATION: &str = "mailfleet.dev/promote";
@@ -91,6 +91,12 @@ impl<'de> Deserialize<'de> for StepPercent {
                 u64::try_from(whole)
                     .map_err(|_| E::invalid_value(de::Unexpected::Signed(whole), &self))
                     .and_then(|whole| self.visit_u64(whole))
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self::Value, E> {
+                near_integer(number)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Float(number), &self))
+                    .and_then(|whole| self.visit_i64(whole))
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {

@@ -50,6 +50,7 @@ fn every_example_is_good() {
         ("hello", "examples/minimal.yaml"),
         ("spring", "examples/relays.yaml"),
         ("welcome", "examples/tenancy.yaml"),
+        ("welcome", "examples/languages.yaml"),
         ("bakery/december", "examples/kubernetes"),
     ] {
         let output = check(&[name, path, "--strict", "--all"]);

@@ -205,7 +205,22 @@ FULL = [
             "from": {"name": "Example News", "address": "news@news.example.com"},
             "replyTo": {"address": "grüße@bücher.example"},
             "subject": "Hello {{ name }}",
-            "content": {"html": "<p>Hello</p>", "textFrom": {"path": "mails/a.txt"}, "maxRenderErrors": 10, "whenRenderFails": "Skip"},
+            "content": {
+                "html": "<p>Hello</p>",
+                "textFrom": {"path": "mails/a.txt"},
+                "preheader": "Roses for {{ name }}",
+                "variantField": "language",
+                "variants": {
+                    "de": {"subject": "Hallo {{ name }}", "preheader": "Rosen", "html": "<p>Hallo</p>", "text": "Hallo"},
+                    "pt-BR": {"subject": "Oi", "preheader": "Rosas", "htmlFrom": {"path": "mails/pt.html"}, "textFrom": {"configMapRef": {"name": "mails", "key": "pt.txt"}}},
+                    "fr": {"subject": "Salut", "preheader": "Des roses", "mjml": "<mjml></mjml>"},
+                    "it": {"subject": "Ciao", "preheader": "Rose", "mjmlFrom": {"configMapRef": {"name": "mails", "key": "it.mjml"}}},
+                    "vip": {"subject": "First for you"},
+                    "en": {},
+                },
+                "maxRenderErrors": 10,
+                "whenRenderFails": "Skip",
+            },
             "audience": {
                 "csv": {"path": "people.csv", "columns": {"email": "E-mail"}, "delimiter": ";", "charset": "windows-1252"},
                 "maxBadRows": "5%",
@@ -316,15 +331,22 @@ FULL = [
                 "from": {"address": "a@example.com"},
                 "subject": "s",
                 "content": {"mjml": "<mjml></mjml>"},
-                "audience": {"json": {"url": "https://example.com/people?limit=100", "items": "/a~1b/0/~0", "next": next_page, "columns": {"email": "/properties/email"}}},
+                "audience": {
+                    "json": {"url": "https://example.com/people?limit=100", "items": "/a~1b/0/~0", "next": next_page, "columns": {"email": "/properties/email"}, **auth},
+                    "exclude": [
+                        {"json": {"url": "https://example.com/gone", "items": "", "next": next_page, **auth}},
+                        {"sql": {"path": "gone.sqlite", "query": "select email from gone", "columns": {"email": "mail"}}},
+                        {"sql": {"urlRef": {"name": "a", "key": "b"}, "caRef": {"name": "a", "key": "ca.crt"}, "query": "select email from gone"}},
+                    ],
+                },
             },
         }
-        for next_page in (
-            {"link": {}},
-            {"url": "/links/next"},
-            {"cursor": {"pointer": "/paging/next", "parameter": "page[after]"}},
-            {"page": {"parameter": "page", "first": 0}},
-            {"offset": {"parameter": "$skip"}},
+        for next_page, auth in (
+            ({"link": {}}, {}),
+            ({"url": "/links/next"}, {"auth": {"basic": {"secretRef": {"name": "a"}}}}),
+            ({"cursor": {"pointer": "/paging/next", "parameter": "page[after]"}}, {"auth": {"bearer": {"tokenRef": {"name": "a", "key": "token"}}}}),
+            ({"page": {"parameter": "page", "first": 0}}, {"auth": {"header": {"name": "X-Key", "valueRef": {"name": "a", "key": "key"}}}}),
+            ({"offset": {"parameter": "$skip"}}, {}),
         )
     ),
     {
@@ -410,7 +432,7 @@ TEXTS = {
 FIELDS = {
     "per": "per", "interval": "per", "timeout": "per", "retryAfter": "per", "replyTimeout": "per", "initialDelay": "per", "deadline": "per",
     "startingDeadline": "per", "host": "host", "tlsServerName": "host", "heloName": "host", "address": "address", "url": "url",
-    "bouncePercent": "percent", "complaintPercent": "percent", "returnPath": "domain", "selector": "domain", "path": "path", "startDate": "date", "startAt": "time", "zone": "zone", "from": "clock", "to": "clock", "zoneField": "line", "name": "name",
+    "bouncePercent": "percent", "complaintPercent": "percent", "returnPath": "domain", "selector": "domain", "path": "path", "startDate": "date", "startAt": "time", "zone": "zone", "from": "clock", "to": "clock", "zoneField": "line", "variantField": "line", "preheader": "line", "name": "name",
     "namespace": "name", "key": "key", "run": "run", "subject": "line", "value": "line", "html": "body", "text": "body", "mjml": "body",
 }
 

@@ -99,6 +99,7 @@ fn type_of(schema: &Value) -> String {
             "whole number, or percentage such as `\"0.1\"`".to_owned()
         }
         _ if schema["x-kubernetes-int-or-string"] == true => "whole number, or percentage such as `5%`".to_owned(),
+        _ if schema["additionalProperties"]["type"] == "object" => "mapping to mappings".to_owned(),
         _ if schema["additionalProperties"].is_object() => format!("mapping to {}", type_of(&schema["additionalProperties"])),
         _ => "mapping".to_owned(),
     }
@@ -174,6 +175,7 @@ fn rows(schema: &Value, path: &str, has_bounds: bool, out: &mut String) {
         }
         rows(below, &path, has_bounds, out);
         rows(&below["items"], &format!("{path}[]"), has_bounds, out);
+        rows(&below["additionalProperties"], &format!("{path}.NAME"), has_bounds, out);
     }
 }
 
@@ -186,8 +188,10 @@ fn rules(schema: &Value, path: &str, out: &mut String) {
     for (name, below) in schema["properties"].as_object().into_iter().flatten() {
         rules(below, &format!("{path}.{name}"), out);
     }
-    if schema["items"].is_object() {
-        rules(&schema["items"], &format!("{path}[]"), out);
+    for (keyword, mark) in [("items", "[]"), ("additionalProperties", ".NAME")] {
+        if schema[keyword].is_object() {
+            rules(&schema[keyword], &format!("{path}{mark}"), out);
+        }
     }
 }
 

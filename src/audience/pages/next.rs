@@ -1,4 +1,4 @@
-//! Where the next page is. Pure.
+//! Where the next page is, by what came with the last one.
 
 use http::{HeaderMap, header::LINK};
 use reqwest::Url;
@@ -110,32 +110,40 @@ pub(super) fn links_to(header: &HeaderMap) -> Option<String> {
         let mut rest = value;
         while let Some((_, after)) = rest.split_once('<') {
             let (target, parameters) = after.split_once('>')?;
-            let end = end_of_link(parameters);
-            if is_next(&parameters[..end]) {
+            let (parameters, after) = up_to(parameters, ',');
+            if is_next(parameters) {
                 return Some(target.trim().to_owned());
             }
-            rest = &parameters[end..];
+            rest = after;
         }
         None
     })
 }
 
-/// Where the parameters of a link end: at a comma outside of quotes.
-fn end_of_link(parameters: &str) -> usize {
+/// What is before a sign outside of quotes, and what is from it on.
+fn up_to(text: &str, sign: char) -> (&str, &str) {
     let mut in_quotes = false;
-    let comma = parameters.char_indices().find(|(_, character)| {
+    let found = text.char_indices().find(|(_, character)| {
         in_quotes ^= *character == '"';
-        *character == ',' && !in_quotes
+        *character == sign && !in_quotes
     });
-    comma.map_or(parameters.len(), |(at, _)| at)
+    text.split_at(found.map_or(text.len(), |(at, _)| at))
 }
 
 /// Whether one of a link's relations is the next page.
-fn is_next(parameters: &str) -> bool {
-    parameters.split(';').filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
-        let relations = value.trim().trim_matches('"');
-        name.trim().eq_ignore_ascii_case("rel") && relations.split_ascii_whitespace().any(|relation| relation.eq_ignore_ascii_case("next"))
-    })
+fn is_next(mut parameters: &str) -> bool {
+    while let Some(rest) = parameters.trim_start().strip_prefix(';') {
+        let (parameter, after) = up_to(rest, ';');
+        if let Some((name, value)) = parameter.split_once('=')
+            && name.trim().eq_ignore_ascii_case("rel")
+        {
+            // A further one counts for nothing (RFC 8288, 3.3).
+            let relations = value.trim().trim_matches('"');
+            return relations.split_ascii_whitespace().any(|relation| relation.eq_ignore_ascii_case("next"));
+        }
+        parameters = after;
+    }
+    false
 }
 
 #[cfg(test)]

@@ -113,6 +113,8 @@ impl<'a> Rows<'a> {
                 Event::Text(_) | Event::Other => {}
             }
         }
+        // To the end of the part, where it turns out whether it is the one that was packed.
+        while !matches!(self.xml.next()?, Event::Eof) {}
         Ok(None)
     }
 

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use crate::{
     audience::{Input, Reader, Row, Unit},
-    meta::bound::counted,
+    message::{Census, Chooser},
+    meta::bound::{counted, grouped},
     resources::{Blocker, CountOrPercent},
     source::{FilePlace, Finding, Severity, field_finding},
 };
@@ -16,6 +17,9 @@ const ROWS_MAX: u64 = 100_000;
 const BYTES_MAX: u64 = 16 << 20;
 /// Bad rows that are listed one by one.
 const LISTED_MAX: usize = 3;
+
+/// The field that names the field of the audience by which variants are chosen.
+pub(in crate::cli) const VARIANT_FIELD: &str = "spec.content.variantField";
 
 /// What the beginning of an audience says.
 #[derive(Debug, Default)]
@@ -38,6 +42,10 @@ pub(in crate::cli) struct Recipients {
     is_recorded: bool,
     /// What the numbers of its rows count.
     unit: Unit,
+    /// Whether all rows were looked at.
+    is_whole: bool,
+    /// Who of them gets which variant.
+    census: Census,
 }
 
 impl Recipients {
@@ -46,8 +54,8 @@ impl Recipients {
         self.usable
     }
 
-    /// Reads the beginning of the source below a field (`spec.audience`).
-    pub fn read(input: &Input, below: &str, runtime: &tokio::runtime::Handle) -> Self {
+    /// Reads the beginning of the source below a field (`spec.audience`), and counts who gets which variant.
+    pub fn read(input: &Input, below: &str, chooser: &Chooser, runtime: &tokio::runtime::Handle) -> Self {
         let kind = match input {
             Input::Csv(..) => "csv",
             Input::Xlsx(_) => "xlsx",
@@ -65,13 +73,13 @@ impl Recipients {
             return Self { fields: Some(vec!["email".to_owned()]), is_recorded: true, ..recipients };
         }
         match Reader::open(input, runtime) {
-            Ok(reader) => recipients.take(reader),
+            Ok(reader) => recipients.take(reader, chooser),
             Err(problem) => recipients.problem = Some(problem),
         }
         recipients
     }
 
-    fn take(&mut self, mut reader: Reader) {
+    fn take(&mut self, mut reader: Reader, chooser: &Chooser) {
         self.unit = reader.unit().clone();
         self.fields = reader.columns().map(|names| names.into_iter().map(str::to_owned).collect());
         let mut seen = BTreeSet::new();
@@ -81,6 +89,7 @@ impl Recipients {
             match row {
                 Ok(Row::Recipient(recipient)) => {
                     self.usable += 1;
+                    self.census.add(&chooser.choose(&recipient.fields));
                     if !is_table {
                         seen.extend(recipient.fields.names().filter(|name| recipient.fields.get(name).is_some()).map(str::to_owned));
                     }
@@ -98,6 +107,7 @@ impl Recipients {
                 break;
             }
         }
+        self.is_whole = is_whole && self.problem.is_none();
         // A row of JSON that was not looked at may have any field.
         if !is_table && is_whole && self.problem.is_none() && self.usable > 0 {
             self.fields = Some(seen.into_iter().collect());
@@ -126,6 +136,34 @@ impl Recipients {
             findings.push(self.finding(Severity::Fault, None, what, place));
         }
         findings.extend(self.bad_rows("nobody is excluded by this row", place));
+        findings
+    }
+
+    /// Who gets no variant though the field that chooses one has a value, and which variant nobody gets.
+    pub fn findings_of_variants(&self, chooser: &Chooser, place: &FilePlace) -> Vec<Finding> {
+        let Some(field) = chooser.field().filter(|_| self.usable > 0) else { return Vec::new() };
+        let (mut findings, census) = (Vec::new(), &self.census);
+        let mut note = |severity, what: String| findings.push(field_finding(severity, place, VARIANT_FIELD, None, what).0);
+        if census.unmatched() > 0 {
+            let (severity, nobody) = if census.of_variants() == 0 && self.is_whole {
+                (Severity::Warning, "; nobody gets a variant: the values are no names of variants")
+            } else {
+                (Severity::Note, "")
+            };
+            let what = format!(
+                "of {} {} a value in `{field}` that matches no variant, and {} the content itself: {}{nobody}",
+                counted(self.usable, "recipient", "recipients"),
+                if census.unmatched() == 1 { "1 has".to_owned() } else { format!("{} have", grouped(census.unmatched())) },
+                if census.unmatched() == 1 { "gets" } else { "get" },
+                census.values_named(),
+            );
+            note(severity, what);
+        }
+        let unused: Vec<String> = chooser.names().filter(|name| census.of(name) == 0).map(|name| format!("`{name}`")).collect();
+        if self.is_whole && !unused.is_empty() && census.of_variants() > 0 {
+            let variants = if unused.len() == 1 { "variant" } else { "variants" };
+            note(Severity::Note, format!("nobody in the audience gets the {variants} {}", unused.join(", ")));
+        }
         findings
     }
 
@@ -183,7 +221,7 @@ mod tests {
 
     fn read(text: &str) -> Recipients {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        Recipients::read(&Input::JsonLines(Location::Bytes(text.as_bytes().into())), "spec.audience", runtime.handle())
+        Recipients::read(&Input::JsonLines(Location::Bytes(text.as_bytes().into())), "spec.audience", &Chooser::default(), runtime.handle())
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! What campaigns send, and to whom: templates that do not compile, fields that the audience does not have, and audiences that
 //! cannot be read. Nothing is fetched.
 
-use super::audience::Recipients;
+use super::audience::{Recipients, VARIANT_FIELD};
 use crate::{
     audience::Input,
     bulk,
     egress::Egress,
     engine::{ContentResolver, NewestSecrets},
-    message::{Content, Fault, Template, fields_named, missing_fields, misspelt_fields, part_named, unreachable_images},
-    meta::bound::grouped,
+    message::{Chooser, Content, Fault, Template, fields_named, missing_fields, misspelt_fields, part_named, unreachable_images},
+    meta::{bound::grouped, nearest},
     resources::{
         Campaign, Key, Reason,
         campaign::{CampaignSpec, TemplatesSource},
@@ -47,14 +47,16 @@ pub(in crate::cli) fn findings_of(
         findings.push(field_finding(Severity::Fault, place, field, None, format!("{UNSENDABLE}this {message}")).0);
     }
     let are_texts = matches!(input, Ok(Input::Csv(..) | Input::Xlsx(_)));
-    let recipients = input.ok().filter(Input::is_local).map(|input| Recipients::read(&input, "spec.audience", runtime));
+    let content = &spec.content;
+    let chooser = Chooser::new(content.variant_field.as_deref(), content.variants.keys().map(String::as_str));
+    let recipients = input.ok().filter(Input::is_local).map(|input| Recipients::read(&input, "spec.audience", &chooser, runtime));
     if let Some(recipients) = &recipients {
         findings.extend(recipients.findings(place));
     }
     // What is not there has been reported already.
     for list in resolver.exclude(spec).flatten() {
         if let Some(input) = list.input().filter(|input| input.is_local()) {
-            findings.extend(Recipients::read(input, &list.field, runtime).findings_of_list(list.max_bad_rows, place));
+            findings.extend(Recipients::read(input, &list.field, &Chooser::default(), runtime).findings_of_list(list.max_bad_rows, place));
         }
     }
     match resolver.content(spec) {
@@ -66,6 +68,10 @@ pub(in crate::cli) fn findings_of(
                 let named = fields_named(&content);
                 faults.extend(missing_fields(&named, &known, are_texts));
                 doubts.extend(misspelt_fields(&named, &known));
+                faults.extend(chooser.field().filter(|field| !known.contains(field)).map(|field| no_variant_field(field, &known)));
+            }
+            if let Some(recipients) = recipients.as_ref().filter(|_| faults.is_empty()) {
+                findings.extend(recipients.findings_of_variants(&chooser, place));
             }
             findings.extend(faults.iter().map(|fault| of_fault(Severity::Fault, UNSENDABLE, fault, place, spec)));
             findings.extend(doubts.iter().map(|fault| of_fault(Severity::Warning, "", fault, place, spec)));
@@ -82,17 +88,23 @@ pub(in crate::cli) fn findings_of(
     findings.into_iter().map(|finding| Finding { resource: Some(resource.clone()), ..finding }).collect()
 }
 
+/// That the audience has no such field as chooses the variants.
+fn no_variant_field(field: &str, known: &[&str]) -> Fault {
+    let near = nearest(field, known.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    Fault::new(VARIANT_FIELD, format!("the audience has no field `{field}`, so that everybody would get the content itself{near}"))
+}
+
 /// What mailbox providers ask of bulk senders, and the documents leave open.
 fn of_bulk(content: &Content, recipients: Option<u64>, place: &FilePlace, spec: &CampaignSpec) -> Vec<Finding> {
     if !bulk::is_bulk(spec, recipients) {
         return Vec::new();
     }
-    let shows_link = bulk::shows_unsubscribing(content.unsubscribe_url.as_deref(), content.bodies());
+    let shows_link = content.bodies().all(|bodies| bulk::shows_unsubscribing(content.unsubscribe_url.as_deref(), bodies));
     let open = bulk::of_documents(spec, Some(shows_link)).into_iter().map(|open| {
         let requirement = open.point.requirement();
         let ask = if requirement.asked_by.len() == 1 { "asks" } else { "ask" };
         let words = format!("{}; {} {ask} for it", open.words, requirement.asked_by());
-        field_finding(Severity::Warning, place, open.field, None, words).0
+        field_finding(Severity::Warning, place, &open.field, None, words).0
     });
     let mut findings: Vec<Finding> = open.collect();
     if spec.unsubscribe.is_none() {
@@ -131,11 +143,9 @@ pub(in crate::cli) fn of_fault(severity: Severity, begins: &str, fault: &Fault, 
         let finding = line_finding(severity, &file, line.unwrap_or(1), format!("{begins}{rest}"));
         return Finding { field: Some(fault.path.clone()), ..at_quote(finding, fault.quote.as_deref()) };
     }
-    let bodies = [("html", &spec.content.html_from), ("text", &spec.content.text_from), ("mjml", &spec.content.mjml_from)];
-    let from =
-        bodies.into_iter().find_map(|(name, from)| Some((name, from.as_ref()?)).filter(|_| fault.path == format!("spec.content.{name}")));
-    let field = from.map_or_else(|| fault.path.clone(), |(name, _)| format!("spec.content.{name}From"));
-    if let (Some(line), Some(path)) = (line, from.and_then(|(_, from)| from.path.as_ref())) {
+    let from = spec.content.bodies_elsewhere().find_map(|(field, from)| (field == fault.path).then_some(from));
+    let field = if from.is_some() { format!("{}From", fault.path) } else { fault.path.clone() };
+    if let (Some(line), Some(path)) = (line, from.and_then(|from| from.path.as_ref())) {
         let file = place.file.parent().unwrap_or(std::path::Path::new("")).join(path);
         let finding = line_finding(severity, &file, line, format!("{begins}{rest}"));
         return Finding { field: Some(field), ..at_quote(finding, fault.quote.as_deref()) };

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     decide::{CampaignInput, servers::tell_when_stale},
-    report::{CampaignReport, WithoutZone},
+    report::{CampaignReport, WithoutVariant, WithoutZone},
     resources::{
         Condition, ConditionStatus, ConditionType, Key, Reason,
         bound::{counted, grouped, told},
@@ -131,7 +131,19 @@ fn audience_read(key: &Key, recipients: &RecipientCounts, run: &Run<'_>) -> Opti
         return condition(ConditionStatus::False, Reason::BadRows, message);
     }
     let zones = run.opened.and_then(|report| report.without_zone.as_ref()).map(without_zone).unwrap_or_default();
-    recipients.total.and_then(|_| condition(ConditionStatus::True, Reason::Read, format!("The audience was read to its end.{zones}")))
+    let variants = run.opened.and_then(|report| report.without_variant.as_ref()).map(without_variant).unwrap_or_default();
+    recipients
+        .total
+        .and_then(|_| condition(ConditionStatus::True, Reason::Read, format!("The audience was read to its end.{zones}{variants}")))
+}
+
+/// Who gets the content itself though the field that chooses a variant has a value.
+fn without_variant(without: &WithoutVariant) -> String {
+    format!(
+        " {} a value in the field that content.variantField names which matches no variant (such as `{}`); they get the content without variant.",
+        if without.recipients == 1 { "1 recipient has".to_owned() } else { format!("{} recipients have", grouped(without.recipients)) },
+        without.example
+    )
 }
 
 /// Who is mailed by another clock than their own.

@@ -55,6 +55,7 @@ pub(super) fn report(work_hash: u64, phase: Phase, blocker: Option<Blocker>) -> 
     CampaignReport {
         last_hours_ms: None,
         without_zone: None,
+        without_variant: None,
         run: "first".to_owned(),
         work_hash,
         phase,

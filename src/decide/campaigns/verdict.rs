@@ -267,12 +267,10 @@ impl Case<'_> {
 
     /// What is wrong with a body, at the file that it is in.
     fn with_files(&self, blocker: &Blocker) -> Blocker {
-        let content = &self.spec().content;
-        let bodies = [("html", &content.html_from), ("text", &content.text_from), ("mjml", &content.mjml_from)];
         let mut blocker = blocker.clone();
-        for (name, source) in bodies {
-            if let Some(path) = source.as_ref().and_then(|source| source.path.as_ref()) {
-                blocker.message = blocker.message.replace(&format!("spec.content.{name}: "), &format!("spec.content.{name}From: {path}: "));
+        for (field, source) in self.spec().content.bodies_elsewhere() {
+            if let Some(path) = &source.path {
+                blocker.message = blocker.message.replace(&format!("{field}: "), &format!("{field}From: {path}: "));
             }
         }
         blocker

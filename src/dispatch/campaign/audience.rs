@@ -1,6 +1,6 @@
 //! How far a run has read its audience. Pure.
 
-use crate::report::{Expected, WithoutZone};
+use crate::report::{Expected, WithoutVariant, WithoutZone};
 
 /// What is known of the audience beside the recipients who were found in it.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,8 @@ pub struct AudienceProgress {
     pub bad_rows_named: String,
     /// Who has no time zone of their own, where each should have one.
     pub without_zone: Option<WithoutZone>,
+    /// Whose value matches no variant of the content.
+    pub without_variant: Option<WithoutVariant>,
 }
 
 impl AudienceProgress {
@@ -34,12 +36,12 @@ impl AudienceProgress {
         self.rows = Some(rows);
     }
 
-    /// It was read to its end.
-    pub fn ended(&mut self, outside: u64, bad_rows_named: String, without_zone: Option<WithoutZone>) {
+    /// It was read to its end; who has no zone, and whose value matches no variant.
+    pub fn ended(&mut self, outside: u64, bad_rows_named: String, (zone, variant): (Option<WithoutZone>, Option<WithoutVariant>)) {
         self.is_read = true;
         self.outside = outside;
         self.bad_rows_named = bad_rows_named;
-        self.without_zone = without_zone;
+        (self.without_zone, self.without_variant) = (zone, variant);
     }
 
     /// The number of recipients that it should have, while it is being read.

@@ -13,7 +13,7 @@ use crate::{
     ledger::{BadRow, DueMessage, RunId},
     message::Template,
     people::{People, Versions},
-    report::WithoutZone,
+    report::{WithoutVariant, WithoutZone},
     resources::{Blocker, Key},
     routing::CampaignIntent,
     token::unsubscribe::Links,
@@ -91,6 +91,8 @@ pub enum Fed {
         bad_rows_named: String,
         /// Who has no time zone of their own.
         without_zone: Option<WithoutZone>,
+        /// Whose value matches no variant.
+        without_variant: Option<WithoutVariant>,
         /// Claims of an earlier process, and recipients whose template failed, that match no row.
         unmatched: Vec<u64>,
         /// The versions of what was read.

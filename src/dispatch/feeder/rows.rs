@@ -74,7 +74,7 @@ impl Rows {
         }
     }
 
-    /// A field that the templates or the sending hours need and nobody in the audience has is a mistake in one of the two: found before
+    /// A field that the templates, their variants or the sending hours need and nobody in the audience has is a mistake in one of the two: found before
     /// anybody is mailed.
     pub fn check_fields(&self, input: &Input, template: &Template, zone_field: Option<&str>) -> Result<(), Blocker> {
         let of_list = |rows: &[BTreeMap<String, serde_json::Value>]| rows.iter().flat_map(BTreeMap::keys).cloned().collect();
@@ -85,11 +85,12 @@ impl Rows {
             // A field may be in any line.
             (None, _) => return Ok(()),
         };
-        if let Some(field) = zone_field.filter(|field| !known.contains(*field)) {
+        for (name, field) in [("sendingHours.zoneField", zone_field), ("spec.content.variantField", template.chooser().field())] {
+            let Some(field) = field.filter(|field| !known.contains(*field)) else { continue };
             let near = nearest(field, known.iter().map(String::as_str));
             let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             let message = format!(
-                "sendingHours.zoneField: nobody in the audience has a field `{field}`{near}. Fix the field or the audience; the campaign then goes on."
+                "{name}: nobody in the audience has a field `{field}`{near}. Fix the field or the audience; the campaign then goes on."
             );
             return Err(Blocker::lasting(Reason::InvalidContent, message));
         }

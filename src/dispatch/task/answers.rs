@@ -216,10 +216,21 @@ impl DispatchTask {
                     campaign.audience.counted(rows);
                 }
             }
-            Fed::AudienceEnd { total, outside, duplicates, excluded, bad_rows, bad_rows_named, without_zone, unmatched, versions } => {
+            Fed::AudienceEnd {
+                total,
+                outside,
+                duplicates,
+                excluded,
+                bad_rows,
+                bad_rows_named,
+                without_zone,
+                without_variant,
+                unmatched,
+                versions,
+            } => {
                 self.audiences.ended(index, unmatched, versions);
                 if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    campaign.audience.ended(outside, bad_rows_named, without_zone);
+                    campaign.audience.ended(outside, bad_rows_named, (without_zone, without_variant));
                     campaign.blocked.audience_read();
                     campaign.feeder.requested = 0;
                     campaign.tally.audience_ended(total, duplicates, excluded, bad_rows);

@@ -18,7 +18,7 @@ use crate::{
     providers::secret_line,
     resources::{
         Blocker, Campaign, CampaignSpec, Key, KeyRef, Reason,
-        campaign::{Attachment, BodySource, Place, SourceFormat},
+        campaign::{Attachment, Body, BodySource, Place, SourceFormat},
         unsubscribe::Unsubscribe,
         url_auth::{PASSWORD, USERNAME, UrlAuth},
     },
@@ -34,6 +34,8 @@ pub(super) use parts::PartsRead;
 
 /// The longest body template, bytes.
 const BODY_MAX: u64 = 1 << 20;
+/// All body templates of a campaign, those of its variants included, bytes.
+const BODIES_MAX: usize = 16 << 20;
 
 /// Why a campaign is not sent.
 const NO_LINK: &str = "spec.unsubscribe.oneClick: this process does not know its public URL, and nothing is sent without a link by which people can unsubscribe. Start `mailfleet run` with --public-url and --public-address, or set spec.unsubscribe.url to a page of your own.";
@@ -165,13 +167,23 @@ impl ContentResolver {
 
     /// The same; notes which files of parts were read.
     fn content_and_parts(&self, spec: &CampaignSpec, read: &mut PartsRead) -> Result<Content, Blocker> {
+        let mut left = BODIES_MAX;
+        let [html, text, mjml] = self.bodies(spec.content.bodies(), &mut left)?;
+        let variants = spec.content.variants.iter().map(|(name, variant)| {
+            let [html, text, mjml] = self.bodies(variant.bodies(name), &mut left)?;
+            let (name, subject, preheader) = (name.clone(), variant.subject.clone(), variant.preheader.clone());
+            Ok(message::Variant { name, subject, preheader, html, text, mjml })
+        });
         let mut content = Content {
             from: spec.from.clone(),
             reply_to: spec.reply_to.clone(),
             subject: spec.subject.clone(),
-            html: self.body("spec.content.htmlFrom", spec.content.html.as_ref(), spec.content.html_from.as_ref())?,
-            text: self.body("spec.content.textFrom", spec.content.text.as_ref(), spec.content.text_from.as_ref())?,
-            mjml: self.body("spec.content.mjmlFrom", spec.content.mjml.as_ref(), spec.content.mjml_from.as_ref())?,
+            html,
+            text,
+            mjml,
+            preheader: spec.content.preheader.clone(),
+            variant_field: spec.content.variant_field.clone(),
+            variants: variants.collect::<Result<_, _>>()?,
             headers: spec.headers.clone(),
             unsubscribe_url: spec.unsubscribe.as_ref().and_then(|unsubscribe| unsubscribe.url.clone()),
             one_click: spec.unsubscribe.as_ref().is_some_and(|unsubscribe| unsubscribe.one_click.is_some()),
@@ -191,20 +203,15 @@ impl ContentResolver {
             return Err(Blocker::lasting(Reason::PublicUrlMissing, NO_LINK));
         }
         let content = &spec.content;
-        let bodies = [
-            ("spec.content.htmlFrom", &content.html, &content.html_from),
-            ("spec.content.textFrom", &content.text, &content.text_from),
-            ("spec.content.mjmlFrom", &content.mjml, &content.mjml_from),
-        ];
         let mut sources = Vec::new();
-        for (field, text, source) in bodies {
-            let (None, Some(source)) = (text, source) else { continue };
+        for (field, source) in content.bodies_elsewhere() {
+            let field = format!("{field}From");
             if let Some(path) = &source.path {
-                let path = self.path(field, path, Purpose::Body)?;
+                let path = self.path(&field, path, Purpose::Body)?;
                 let version = FileVersion::at(&path);
                 sources.push(SourceAt::Body { path, version });
             } else if let Some(reference) = &source.config_map_ref {
-                sources.push(SourceAt::Bytes(self.config_map(field, reference)?));
+                sources.push(SourceAt::Bytes(self.config_map(&field, reference)?));
             }
         }
         if let Some(templates) = &content.templates {
@@ -273,7 +280,7 @@ impl ContentResolver {
         let work = Work {
             attached_bytes: template.attached_bytes(),
             has_inline: template.has_inline(),
-            shows_unsubscribing: shows_unsubscribing(content.unsubscribe_url.as_deref(), content.bodies()),
+            shows_unsubscribing: content.bodies().all(|bodies| shows_unsubscribing(content.unsubscribe_url.as_deref(), bodies)),
             ..Work::of(spec, work_hash, from_address(&spec.from.address)?)
         };
         Ok(Prepared { generation, work: Arc::new(work), content_hash, people: Arc::new(people), template })
@@ -296,11 +303,8 @@ impl ContentResolver {
     /// The blocker for a body whose file is being written now: half of it would be mailed.
     pub fn being_written(&self, spec: &CampaignSpec) -> Option<Blocker> {
         let content = &spec.content;
-        let bodies = [("htmlFrom", &content.html_from), ("textFrom", &content.text_from), ("mjmlFrom", &content.mjml_from)];
-        let bodies = bodies.into_iter().filter_map(|(name, from)| {
-            let path = from.as_ref()?.path.as_ref()?;
-            Some((format!("spec.content.{name}"), path, Purpose::Body))
-        });
+        let bodies =
+            content.bodies_elsewhere().filter_map(|(field, from)| Some((format!("{field}From"), from.path.as_ref()?, Purpose::Body)));
         let files = content.attachments.iter().enumerate();
         let files = files.filter_map(|(index, file)| Some((Attachment::field(index), file.path.as_ref()?, Purpose::Attachment)));
         bodies.chain(files).find_map(|(field, path, purpose)| {
@@ -324,6 +328,23 @@ impl ContentResolver {
             let reason = if missing.map_exists { Reason::ConfigMapKeyNotFound } else { Reason::ConfigMapNotFound };
             Blocker::lasting(reason, format!("{field}: {missing}."))
         })
+    }
+
+    /// The bodies of a letter, which may have this many bytes; that is then what is left for others.
+    fn bodies(&self, bodies: [Body<'_>; 3], left: &mut usize) -> Result<[Option<Arc<str>>; 3], Blocker> {
+        let mut loaded = [None, None, None];
+        for (slot, Body { field, own, elsewhere }) in loaded.iter_mut().zip(bodies) {
+            *slot = self.body(&format!("{field}From"), own, elsewhere)?;
+            let too_large = || {
+                let max = BODIES_MAX >> 20;
+                let message = format!(
+                    "{field}: with it, all bodies of the campaign are larger than {max} MiB. Make them smaller, or write fewer variants."
+                );
+                Blocker::lasting(Reason::InvalidContent, message)
+            };
+            *left = left.checked_sub(slot.as_ref().map_or(0, |body| body.len())).ok_or_else(too_large)?;
+        }
+        Ok(loaded)
     }
 
     /// A body that is inline, or the one that `field` refers to.

@@ -93,6 +93,27 @@ async fn an_edit_waits_for_its_content_and_a_file_that_is_written_anew_holds_up_
     let _ = std::fs::remove_dir_all(&folder);
 }
 
+#[test]
+fn all_bodies_of_a_campaign_have_a_bound() {
+    let folder = std::env::temp_dir().join(format!("mailfleet-bodies-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("body.txt"), "x".repeat((1 << 20) - 1)).expect("a file");
+    let of = |count: usize| {
+        let variants: String = (0..count).map(|number| format!("v{number}: {{subject: x, textFrom: {{path: body.txt}}}}, ")).collect();
+        let content = format!("{{text: Hi, variantField: language, variants: {{{variants}}}}}");
+        let (resolver, object) = campaign("shop/spring", &content, &folder);
+        resolver.content(&object.spec).map(|content| content.variants.len())
+    };
+    assert_eq!(of(16).ok(), Some(16));
+    let problem = of(17).expect_err("too large");
+    assert_eq!(problem.reason, Reason::InvalidContent);
+    assert!(
+        problem.message.starts_with("spec.content.variants.v9.text: with it, all bodies of the campaign are larger than 16 MiB"),
+        "{problem:?}"
+    );
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
 #[tokio::test]
 async fn what_was_sent_stays_known_while_a_config_map_is_gone() {
     let body = |text: &str| {

@@ -20,20 +20,21 @@ pub const MESSAGES: [(&str, i64); 3] = [("Message", i64::MAX), ("Subject", EDITE
 fn hashes_of(campaign: &Campaign) -> [u64; MESSAGES.len()] {
     let CampaignSpec { from, reply_to, subject, content, audience, .. } = &*campaign.spec;
     let Audience { csv, xlsx, json_lines, json, sql, inline, outcomes, .. } = audience;
-    let Content { html, html_from, text, text_from, mjml, mjml_from, templates, .. } = content;
+    let Content { html, html_from, text, text_from, mjml, mjml_from, templates, variants, .. } = content;
     let (people, bodies) = ((csv, json_lines, sql, inline, outcomes), (html, html_from, text, text_from, mjml, mjml_from));
-    // Without `templates` as before there were any: the hashes that ledgers have stay.
-    let with_bodies = match templates {
-        None => serde_json::to_string(&(&people, bodies)),
-        Some(templates) => serde_json::to_string(&(&people, bodies, templates)),
-    };
-    // So do those without these audiences.
-    let others = if xlsx.is_some() || json.is_some() { serde_json::to_string(&(xlsx, json)) } else { Ok(String::new()) };
-    let others = others.unwrap_or_default();
+    // What came later counts only where there is some of it: the hashes that ledgers have stay.
+    let also = |is_some: bool, json: serde_json::Result<String>| if is_some { json.unwrap_or_default() } else { String::new() };
+    let people_else = also(xlsx.is_some() || json.is_some(), serde_json::to_string(&(xlsx, json)));
+    let subjects: Vec<_> = variants.iter().map(|(name, variant)| (name, &variant.subject)).collect();
+    let subjects = also(!variants.is_empty(), serde_json::to_string(&subjects));
+    let others: Vec<_> =
+        variants.iter().map(|(name, of)| (name, &of.html, &of.html_from, &of.text, &of.text_from, &of.mjml, &of.mjml_from)).collect();
+    let others = also(!variants.is_empty(), serde_json::to_string(&others));
+    let parts = also(templates.is_some(), serde_json::to_string(templates));
     [
         serde_json::to_string(&(from, reply_to, subject, content, audience)),
-        serde_json::to_string(&(&people, subject)).map(|sent| sent + &others),
-        with_bodies.map(|sent| sent + &others),
+        serde_json::to_string(&(&people, subject)).map(|sent| sent + &people_else + &subjects),
+        serde_json::to_string(&(&people, bodies)).map(|sent| sent + &people_else + &others + &parts),
     ]
     .map(|sent| hash(&sent.unwrap_or_default()))
 }
@@ -104,5 +105,33 @@ pub trait HasSpec {
 impl<S: serde::Serialize, T> HasSpec for Object<S, T> {
     fn spec_json(&self) -> String {
         serde_json::to_string(&self.spec).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_are_part_of_what_a_campaign_sends() {
+        let of = |content: &str| {
+            let yaml = format!(
+                "{{apiVersion: mailfleet.dev/v1alpha1, kind: Campaign, metadata: {{name: spring}}, spec: {{planRef: {{name: p}}, from: {{address: a@example.com}}, subject: Hi, content: {{text: Hi{content}}}, audience: {{csv: {{path: people.csv}}}}}}}}"
+            );
+            hashes_of(&serde_saphyr::from_str(&yaml).expect("a campaign"))
+        };
+        let people = r#"[{"path":"people.csv"},null,null,null,null]"#;
+        let before = [hash(&format!("[{people},\"Hi\"]")), hash(&format!("[{people},[null,null,\"Hi\",null,null,null]]"))];
+        assert_eq!(of("")[1..], before, "ledgers of versions without variants have these");
+        let german = |more: &str| of(&format!(", variantField: language, variants: {{de: {{subject: Hallo, text: Hallo{more}}}}}"));
+        let changed = |one: [u64; 3], other: [u64; 3]| [0, 1, 2].map(|at| one[at] != other[at]);
+        assert_eq!(changed(of(""), german("")), [true, true, true]);
+        assert_eq!(changed(german(""), german(", html: Hallo")), [true, false, true]);
+        assert_eq!(changed(german(""), german(", preheader: Hallo")), [true, false, false]);
+        assert_eq!(
+            changed(german(""), of(", variantField: language, variants: {de: {subject: Moin, text: Hallo}}")),
+            [true, true, false],
+            "a new subject in a variant"
+        );
     }
 }

@@ -5,6 +5,10 @@ use super::{element::Render, inline, parse::Node, value};
 /// Each font is looked for in the whole mail.
 const FONTS_MAX: usize = 50;
 
+/// What is around the text of `mj-preview`.
+pub(super) const PREVIEW: &str =
+    "<div style=\"display:none;font-size:1px;color:#ffffff;line-height:1px;max-height:0px;max-width:0px;opacity:0;overflow:hidden;\">";
+
 /// What the head says.
 #[derive(Debug)]
 pub(super) struct Head {
@@ -180,15 +184,7 @@ impl Head {
     /// The `<body>` around what the body's elements became.
     pub(super) fn body(&self, attributes: &str, background: Option<&str>, inner: &str) -> String {
         let style = value::style(&[("word-spacing", Some("normal")), ("background-color", background)]);
-        let preview = if self.preview.is_empty() {
-            String::new()
-        } else {
-            format!(
-                "\n<div style=\"display:none;font-size:1px;color:#ffffff;line-height:1px;max-height:0px;max-width:0px;opacity:0;\
-                 overflow:hidden;\">{}</div>",
-                self.preview
-            )
-        };
+        let preview = if self.preview.is_empty() { String::new() } else { format!("\n{PREVIEW}{}</div>", self.preview) };
         let article = value::attributes(&[
             ("aria-label", Some(&*self.title).filter(|title| !title.is_empty())),
             ("aria-roledescription", Some("email")),

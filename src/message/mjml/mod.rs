@@ -26,7 +26,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use self::{
     element::{Context, Place, Render},
-    head::Head,
+    head::{Head, PREVIEW},
     include::Included,
     parse::{Lines, Node},
 };
@@ -111,6 +111,11 @@ fn page(source: &str, included: &mut Included<'_>) -> Result<String, String> {
         check_tags(text, &lines, &html)?;
     }
     Ok(html)
+}
+
+/// Whether the HTML that was made of MJML has its `mj-preview`.
+pub(super) fn has_preview(html: &str) -> bool {
+    html.contains(PREVIEW)
 }
 
 /// Looks for template tags in attributes that MJML does not have.

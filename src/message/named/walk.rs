@@ -21,7 +21,7 @@ const USES_MAX: usize = 16;
 const PRESENT_MAX: usize = 64;
 
 /// Bytes of parts and blocks that are walked for one template, each as often as it is named; what is beyond them is not looked at.
-const PARTS_MAX: usize = 16 << 20;
+const PARTS_MAX: usize = 8 << 20;
 
 /// A template of which the tree is known.
 pub(super) struct Known<'t> {

@@ -342,6 +342,9 @@ fn content_of(template: String, place: usize) -> Content {
         one_click: false,
         attachments: Vec::new(),
         parts: None,
+        preheader: None,
+        variant_field: None,
+        variants: Vec::new(),
     };
     match place {
         0 => content.subject = template,

@@ -138,6 +138,9 @@ fn every_template_of_a_campaign_is_read() {
         one_click: false,
         attachments: Vec::new(),
         parts: None,
+        preheader: None,
+        variant_field: None,
+        variants: Vec::new(),
     };
     let paths: Vec<String> = fields_named(&content).iter().map(|field| format!("{}:{}:{}", field.path, field.line, field.name)).collect();
     assert_eq!(

@@ -188,6 +188,9 @@ fn case(random: &mut Random) -> Value {
         one_click: false,
         attachments: Vec::new(),
         parts: None,
+        preheader: None,
+        variant_field: None,
+        variants: Vec::new(),
     };
     let template = Template::compile(&content).unwrap_or_else(|faults| panic!("{faults:?}"));
     let context = RenderContext {

@@ -7,9 +7,11 @@ use crate::{
     meta::{Pieces, pieces::Shared},
 };
 
-/// Bodies that are kept.
-const BODIES_MAX: usize = 16;
-/// The largest message whose body is kept, in bytes without what it shares: 16 MiB in all.
+/// Bodies that are kept: more than a campaign has variants.
+const BODIES_MAX: usize = 64;
+/// What the messages of all of them may hold, in bytes without what they share.
+const ALL_MAX: usize = 16 << 20;
+/// The largest message whose body is kept, in bytes without what it shares.
 const MESSAGE_MAX: usize = 1024 * 1024;
 /// The shortest body that is worth a comparison.
 const BODY_MIN: usize = 256;
@@ -70,7 +72,13 @@ impl Bodies {
         // What was used last is kept longest.
         bodies.retain(|other| !Arc::ptr_eq(&other.content, &known.content));
         bodies.insert(0, known);
-        bodies.truncate(BODIES_MAX);
+        let mut held = 0;
+        let fitting = bodies.iter().take(BODIES_MAX).take_while(|known| {
+            held += known.content.len();
+            held <= ALL_MAX
+        });
+        let fitting = fitting.count();
+        bodies.truncate(fitting);
         hash
     }
 
@@ -101,8 +109,8 @@ mod tests {
         // Of equal length, and different at the end.
         let close = format!("{}b\r\n", "a".repeat(599));
         assert_eq!(hash(&message("To: c", &close)), body_hash(close.as_bytes()));
-        for letter in "cdefghijklmnopqrst".chars() {
-            hash(&message("To: d", &long(&letter.to_string())));
+        for number in 0..BODIES_MAX + 2 {
+            hash(&message("To: d", &format!("{number:0600}\r\n")));
             hash(&first);
         }
         assert_eq!(bodies.lock().len(), BODIES_MAX);
@@ -110,6 +118,13 @@ mod tests {
         let large = message("To: e", &"x".repeat(MESSAGE_MAX));
         hash(&large);
         assert!(bodies.lock().iter().all(|known| known.content.as_ptr() != large.own().as_ptr()), "large messages are not kept");
+        for number in 0..40 {
+            hash(&message("To: f", &format!("{number:04}{}\r\n", "x".repeat(900_000))));
+            hash(&first);
+        }
+        let held: usize = bodies.lock().iter().map(|known| known.content.len()).sum();
+        assert!((ALL_MAX / 2..=ALL_MAX).contains(&held), "{held} bytes are held");
+        assert!(bodies.lock()[0].content.as_ptr() == first.own().as_ptr(), "what is used stays");
     }
 
     #[test]

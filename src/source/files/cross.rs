@@ -159,10 +159,8 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
         add(format!("spec.servers[{index}].name"), Target::OneOfServers(keys));
     }
     let content = &spec.content;
-    for (name, source) in [("htmlFrom", &content.html_from), ("textFrom", &content.text_from), ("mjmlFrom", &content.mjml_from)] {
-        if let Some(source) = source {
-            add_source(&format!("spec.content.{name}"), Purpose::Body, source.path.as_deref(), source.config_map_ref.as_ref(), add);
-        }
+    for (field, source) in content.bodies_elsewhere() {
+        add_source(&format!("{field}From"), Purpose::Body, source.path.as_deref(), source.config_map_ref.as_ref(), add);
     }
     if let Some(templates) = &content.templates {
         if let Some(path) = &templates.path {

@@ -6,13 +6,15 @@ use minijinja::machinery::ast::Stmt;
 
 use super::{Body, Walk};
 
+/// What it costs to walk a part or a block beside its length, bytes.
+const ONE: usize = 256;
 /// Parts within each other.
 const DEPTH_MAX: usize = 10;
 
 impl<'t> Walk<'t> {
     /// Whether this many bytes may still be walked; then they are.
     fn has_left(&mut self, bytes: usize) -> bool {
-        let left = self.left.checked_sub(bytes + 1);
+        let left = self.left.checked_sub(bytes + ONE);
         self.left = left.unwrap_or(0);
         left.is_some()
     }
@@ -88,7 +90,10 @@ impl<'t> Walk<'t> {
     }
 
     /// What is called of a module.
-    pub(super) fn called_of(&self, module: &str) -> BTreeSet<&'t str> {
+    pub(super) fn called_of(&mut self, module: &str) -> BTreeSet<&'t str> {
+        if !self.has_left(self.source.len()) {
+            return BTreeSet::new();
+        }
         let is_word = |c: char| c.is_alphanumeric() || c == '_';
         let source = self.source;
         let before = format!("{module}.");
