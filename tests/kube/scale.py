@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ SINKS = 2
 # So many requests at once, as a GitOps tool sends them.
 HANDS = 4
 SETTLE_MAX_SECONDS = 120
+# Longer than it takes to create and settle the most of them.
+WATCHED_SECONDS = 600
 
 # What the smallest of the sizes may cost.
 WRITES_MAX = 2.0
@@ -83,19 +86,16 @@ def measure(place: Clusters, servers: int, idle_seconds: int) -> Cost:
             [fleets.smtp_server(name, sinks[number % SINKS].port) for number, name in enumerate(names)],
         ]
         time.sleep(1)
+        settling = Settling(api, namespace, servers + plans + campaigns)
         before, cpu_before, begin = api.requests(), controller.cpu_seconds(), time.monotonic()
         with ThreadPoolExecutor(HANDS) as hands:
             for wave in waves:
                 list(hands.map(api.create, within(namespace, *wave)))
         created = time.monotonic()
-        unsettled = None
-        while unsettled != 0 and time.monotonic() < created + SETTLE_MAX_SECONDS:
-            unsettled = count_unsettled(api, namespace)
-            settled = time.monotonic()
-            # Each poll reads every object, and takes CPU from what is measured.
-            time.sleep(0.3 if unsettled else 0)
-        require(unsettled == 0, f"{unsettled} of {servers + plans + campaigns} objects are not settled: {controller.process.tail(4)}")
+        settled = settling.wait(created + SETTLE_MAX_SECONDS)
         time.sleep(1)
+        unsettled = count_unsettled(api, namespace)
+        require(unsettled == 0, f"{unsettled} of {servers + plans + campaigns} objects are not settled: {controller.process.tail(4)}")
         by_test = Counter({("POST", plural, ""): len(wave) for plural, wave in zip(("campaigns", "plans", "sendingservers"), waves)})
         objects = servers + plans + campaigns
         first = api.requests()
@@ -118,15 +118,51 @@ def measure(place: Clusters, servers: int, idle_seconds: int) -> Cost:
     return cost
 
 
+# What `Ready` says in the final status of each kind.
+FINAL = {"SendingServer": "Active", "Plan": "ServersActive", "Campaign": "Suspended"}
+
+
+def is_settled(kind: str, obj: dict) -> bool:
+    """Has the object its final status?"""
+    status = obj.get("status") or {}
+    is_whole = kind != "Plan" or status.get("serversActive") == SERVERS_A_PLAN
+    return is_whole and condition_of(status, "Ready").get("reason") == FINAL[kind]
+
+
 def count_unsettled(api: KubeApi, namespace: str) -> int:
     """How many objects do not have their final status yet."""
-    unsettled = 0
-    for kind, reason in (("SendingServer", "Active"), ("Plan", "ServersActive"), ("Campaign", "Suspended")):
-        for obj in api.list(kind, namespace):
-            status = obj.get("status") or {}
-            is_whole = kind != "Plan" or status.get("serversActive") == SERVERS_A_PLAN
-            unsettled += condition_of(status, "Ready").get("reason") != reason or not is_whole
-    return unsettled
+    return sum(not is_settled(kind, obj) for kind in FINAL for obj in api.list(kind, namespace))
+
+
+class Settling:
+    """Since when all objects have their final status, by watches: lists in a loop would take a second of CPU each from what is measured."""
+
+    def __init__(self, api: KubeApi, namespace: str, objects: int):
+        self.api, self.namespace, self.objects = api, namespace, objects
+        self.settled: set[tuple[str, str]] = set()
+        self.since = None
+        self.changed = threading.Condition()
+        # They end with the API server.
+        for kind in FINAL:
+            threading.Thread(target=self.follow, args=(kind,), daemon=True).start()
+
+    def follow(self, kind: str):
+        """Notes what becomes of the objects of a kind."""
+        for obj in self.api.watch(kind, self.namespace, WATCHED_SECONDS):
+            key = (kind, obj["metadata"]["name"])
+            with self.changed:
+                (self.settled.add if is_settled(kind, obj) else self.settled.discard)(key)
+                if len(self.settled) < self.objects:
+                    self.since = None
+                elif self.since is None:
+                    self.since = time.monotonic()
+                    self.changed.notify_all()
+
+    def wait(self, until: float) -> float:
+        """When the last object got its final status; the deadline if one has not."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.since is not None, max(0, until - time.monotonic()))
+            return self.since or until
 
 
 def many_objects(place: Clusters) -> str:

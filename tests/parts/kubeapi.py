@@ -133,6 +133,19 @@ class KubeApi:
             if not token:
                 return items
 
+    def watch(self, kind: str, namespace: str, seconds: int):
+        """Every object of a kind as it is, and as it changes, over a connection of its own, until `seconds` are over or the server is gone."""
+        path = f"{path_of(kind, namespace)}?{urlencode({'watch': 'true', 'timeoutSeconds': seconds})}"
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        line = http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context, timeout=seconds + REQUEST_SECONDS)
+        with contextlib.closing(line), contextlib.suppress(OSError, http.client.HTTPException):
+            line.request("GET", path, headers=headers)
+            answer, pending = line.getresponse(), b""
+            while part := answer.read1(1 << 16):
+                *whole, pending = (pending + part).split(b"\n")
+                for text in whole:
+                    yield json.loads(text)["object"]
+
     def delete(self, kind: str, namespace: str, name: str):
         """Deletes an object if it exists."""
         with contextlib.suppress(ApiError):
