@@ -98,6 +98,12 @@ def build(place, program, recipients: int, unknown: str, way: str) -> tuple[flee
     return fleet, sinks
 
 
+def kill_points(recipients: int, kills: int, chance: random.Random) -> list[int]:
+    """What the sinks have at each kill. With Skip every kill leaves some people out, so that the sinks never have everybody; and what is
+    left after the last point takes longer than a look at the sinks on a busy machine."""
+    return sorted(chance.randrange(1, recipients * 80 // 100) for _ in range(kills))
+
+
 def kill_often(fleet, sinks, points: list[int], chance: random.Random, once: bool = True) -> tuple[list[int], list[int]]:
     """Runs the campaign to its end, killing the process at these counts of the sinks; returns what the sinks and the wire had at each kill."""
     at_kill, at_risk = [], []
@@ -167,7 +173,7 @@ def random_kills(program, recipients: int, kills: int, unknown: str, way: str, c
     place = folder(f"crash-{way}-{unknown.lower()}")
     fleet, sinks = build(place, program, recipients, unknown, way)
     try:
-        points = sorted(chance.randrange(1, recipients * 95 // 100) for _ in range(kills))
+        points = kill_points(recipients, kills, chance)
         begin = time.monotonic()
         at_kill, at_risk = kill_often(fleet, sinks, points, chance)
         facts = campaign_facts(fleet, sinks, recipients)
@@ -228,7 +234,7 @@ def with_what_comes_back(program, recipients: int, kills: int, unknown: str, cha
         spec = {"unsubscribe": {"oneClick": {}}, "stopWhen": {"bouncePercent": "100"}, "whenOutcomeIsUnknown": unknown}
         fleet.write("campaign.yaml", fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, **spec))
         time.sleep(1.1)
-        points = sorted(chance.randrange(1, recipients * 80 // 100) for _ in range(kills))
+        points = kill_points(recipients, kills, chance)
         at_kill, at_risk = kill_often(fleet, relays, points, chance, once=False)
         # It goes on until all is sent and told, and is killed as well.
         with fleet.start(once=False):
@@ -269,7 +275,7 @@ def gentle_end(program, recipients: int, way: str, chance: random.Random, rows: 
     fleet, sinks = build(place, program, recipients, "Skip", way)
     begin = time.monotonic()
     try:
-        points = sorted(chance.randrange(1, recipients * 9 // 10) for _ in range(3))
+        points = kill_points(recipients, 3, chance)
         longest = 0.0
         for point in points:
             process = fleet.start()
