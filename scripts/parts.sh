@@ -22,6 +22,7 @@ part() {
     helm) echo "$cache/helm-$HELM" ;;
     gitops) echo "$cache/gitops-judge-$(digest tests/gitops/go.mod tests/gitops/go.sum tests/gitops/main.go)" ;;
     argocd) echo "$cache/argocd-differ-$(digest tests/argocd/go.mod tests/argocd/go.sum tests/argocd/main.go)" ;;
+    mysql) echo "$cache/mysql-login-$(digest tests/mysql/go.mod tests/mysql/go.sum tests/mysql/main.go)" ;;
     npm) echo "$cache/judges-npm-$(digest tests/judges/package.json)" ;;
     python) echo "$cache/judges-python-$(digest tests/judges/requirements.txt)" ;;
     *) echo "no part is called $1" >&2 && return 1 ;;

@@ -9,11 +9,11 @@ from parts import fleet as fleets
 from parts import listmonk
 from parts.cache import ROOT
 from parts.certificates import Authority
-from parts.databases import DATABASE, PASSWORD, Line, MariaDB, Postgres
+from parts.databases import DATABASE, PASSWORD, Line, MariaDB, MySQLLogin, Postgres
 from parts.place import Place
 from parts.process import peak_memory_kib, wait_until
+from parts.relayed import Relayed
 from parts.report import Cases, Shared, require
-from parts.scripted import Scripted
 
 WRITES = "the query writes, and the database refuses that: Cannot execute statement in a READ ONLY transaction"
 URL = {"urlRef": {"name": "shop", "key": "url"}}
@@ -25,29 +25,17 @@ INSERT INTO people VALUES (1, 'ann@example.com', 'Änn', 'de', 12.50, '2026-01-0
 TEXT = "{{ name }}|{{ price }}|{{ since }}|{{ note is defined }}|{{ price + 1 }}\n"
 
 
-class Sent:
-    """A fleet with one relay."""
+class Sent(Relayed):
+    """A fleet with one relay, whose campaign has a query."""
 
     def __init__(self, place, name: str, *options: str, **limits):
-        self.fleet = place.fleet(name, *options)
-        self.server = Scripted(extensions=("PIPELINING", "CHUNKING", "8BITMIME"))
-        self.base = (fleets.smtp_server("relay", self.server.port, limits={"connections": 4, **limits}), fleets.plan("plan", "relay"))
+        super().__init__(place, name, *options, extensions=("PIPELINING", "CHUNKING", "8BITMIME"), **limits)
 
     def write(self, sql: dict, url: str = "", name: str = "spring", **spec):
         """Writes the campaign, and the Secret where there is a URL."""
         spec = {"content": {"text": TEXT}, "subject": "News", **spec}
         secrets = [fleets.secret("shop", url=url, **{"ca": self.ca} if hasattr(self, "ca") else {})] if url else []
-        self.fleet.write("fleet.yaml", *self.base, *secrets, fleets.campaign(name, "plan", {"sql": sql, **spec.pop("audience", {})}, **spec))
-
-    def stalled(self, words: str, seconds: float = 60):
-        """Waits until status says this of the campaign."""
-        def says() -> bool:
-            return any(words in condition["message"] for condition in self.fleet.status("Campaign", "spring").get("conditions") or [])
-
-        try:
-            wait_until(says, seconds, words)
-        except TimeoutError as late:
-            raise AssertionError(f"{late}: {self.fleet.status('Campaign', 'spring').get('conditions')}") from late
+        super().write({"sql": sql, **spec.pop("audience", {})}, *secrets, name=name, **spec)
 
     def completed(self, seconds: float = 60):
         self.fleet.wait_state("Campaign", "spring", "Completed", seconds)
@@ -73,7 +61,7 @@ def refused_until_it_reads(sent: Sent, database, query: dict, cases: list[tuple[
     """Queries that cannot be an audience, each with what status says."""
     for text, words in cases:
         sent.write({**URL, **query, "query": text}, database.url(**sent.parameters), content={"text": "Hi"})
-        sent.stalled(words)
+        sent.says(words)
     require(not sent.server.taken, f"mailed: {dict(sent.server.taken)}")
 
 
@@ -98,7 +86,7 @@ def postgresql_over_tls(place) -> str:
         good = {**URL, **rest, "query": select, "parameters": ["10", "de"]}
         skips = {"audience": {"whenRowIsBad": "Skip", "maxBadRows": 5}}
         sent.write(good, database.url(password="wrong", sslmode="require"), **skips)
-        sent.stalled("the database refuses the login: password authentication failed for user")
+        sent.says("the database refuses the login: password authentication failed for user")
         refused_until_it_reads(sent, database, rest, [
             ("SELECT name FROM people", "of the query, there is no column `mail`, which `columns.email` names"),
             ("SELECT mail FROM poeple", 'relation "poeple" does not exist'),
@@ -111,7 +99,7 @@ def postgresql_over_tls(place) -> str:
             ("SELECT mail FROM people; DELETE FROM people", "cannot insert multiple commands into a prepared statement"),
         ])  # fmt: skip
         sent.write({**URL, **rest, "query": "SELECT mail, pg_sleep(5) FROM people", "timeout": "1s"}, database.url(**sent.parameters), content={"text": "Hi"})
-        sent.stalled("the query took longer than 1s")
+        sent.says("the query took longer than 1s")
         require(database.run("SELECT count(*) FROM people").stdout.split()[2] == "5", "the database was changed")
         sent.write(good, database.url(**sent.parameters), **skips)
         same_people(sent, process, {"ann@example.com", "bob@example.com", "eve@example.com"})
@@ -133,7 +121,7 @@ def mariadb_over_tls(place) -> str:
         good = {**URL, **rest, "query": select, "parameters": ["10", "de"]}
         skips = {"audience": {"whenRowIsBad": "Skip", "maxBadRows": 5}}
         sent.write(good, database.url(password="wrong", **sent.parameters), **skips)
-        sent.stalled("the database refuses the login: Access denied for user")
+        sent.says("the database refuses the login: Access denied for user")
         refused_until_it_reads(sent, database, rest, [
             ("SELECT name FROM people", "of the query, there is no column `mail`"),
             ("SELECT mail FROM poeple", "poeple' doesn't exist"),
@@ -143,13 +131,41 @@ def mariadb_over_tls(place) -> str:
             ("DELETE FROM people RETURNING mail", WRITES),
         ])  # fmt: skip
         sent.write({**URL, **rest, "query": "SELECT mail, sleep(5) FROM people", "timeout": "1s"}, database.url(**sent.parameters), content={"text": "Hi"})
-        sent.stalled("the query took longer than 1s")
+        sent.says("the query took longer than 1s")
         sent.write(good, database.url(**sent.parameters), **skips)
         same_people(sent, process, {"ann@example.com", "bob@example.com", "eve@example.com"})
         text = preview(sent, "ann@example.com")
         require("Änn|12.5|2026-01-02 03:04:05|False|13.5" in text, text)
     no_secret_is_kept(sent)
     return "7 queries refused, 3 mailed"
+
+
+def login_of_mysql_8(place) -> str:
+    """The login that MySQL has from version 8 on: the password itself over TLS alone, and its hash once the server knows it."""
+    authority = Authority(place.new("authority"))
+    certificate = authority.issue("localhost")
+    sent = Sent(place, "mysql")
+    with MariaDB(place.new("database"), TABLE) as behind, MySQLLogin(place.new("front"), behind, certificate) as database:
+        sent.ca = authority.certificate.read_text()
+        process = sent.fleet.start(once=False)
+        good = {**URL, "caRef": {"name": "shop", "key": "ca"}, "columns": {"email": "mail"}, "query": "SELECT mail, name, price, since, note FROM people WHERE active AND id < ?", "parameters": ["10"]}
+        skips = {"audience": {"whenRowIsBad": "Skip", "maxBadRows": 5}}
+        encrypted = {"ssl-mode": "REQUIRED"}
+        sent.write(good, database.url(**{"ssl-mode": "DISABLED"}), **skips)
+        sent.says("the database asks for the password itself, which is sent over TLS only; have the URL ask for TLS")
+        sent.write(good, database.url(password="wrong", **encrypted), **skips)
+        sent.says("the database refuses the login: Access denied for user")
+        require(set(database.logins()) == {"refused"}, f"{database.logins()}")
+        sent.write(good, database.url(**encrypted), **skips)
+        same_people(sent, process, {"ann@example.com", "bob@example.com", "eve@example.com"})
+        # The same account without TLS, now that the server knows its hash.
+        sent.write(good, database.url(**{"ssl-mode": "DISABLED"}), **skips)
+        text = preview(sent, "ann@example.com")
+        require("Änn|12.5|" in text, text)
+        kinds = [kind for kind in database.logins() if kind != "refused"]
+        require(kinds[0] == "full" and set(kinds[1:]) == {"cached"}, f"{kinds}")
+    no_secret_is_kept(sent)
+    return f"2 refused, then {', '.join(kinds)}"
 
 
 def sqlite_beside_the_campaign(place) -> str:
@@ -173,9 +189,9 @@ def sqlite_beside_the_campaign(place) -> str:
     ]
     for text, words in cases:
         sent.write({"path": "shop.sqlite", "query": text, "timeout": "1s"}, content={"text": "Hi"})
-        sent.stalled(words)
+        sent.says(words)
     sent.write({"path": "../shop.sqlite", "query": "SELECT 1"}, **skips)
-    sent.stalled("is outside")
+    sent.says("is outside")
     select = "SELECT mail AS email, name, price, since, note FROM people WHERE active AND id < ? AND lang IN (?, 'en')"
     sent.write({"path": "shop.sqlite", "query": select, "parameters": ["10", "de"]}, **skips)
     code, text = sent.fleet.command("validate", sent.fleet.config)
@@ -288,7 +304,7 @@ def of_people_who_are_left_out(place) -> str:
     everybody = {"path": "shop.sqlite", "query": "SELECT mail AS email, name, price, since, note FROM people"}
     process = sent.fleet.start(once=False)
     sent.write(everybody, audience={"exclude": [{"sql": {**gone, "query": "SELECT mail AS email FROM poeple WHERE lang = ?"}}]})
-    sent.stalled("spec.audience.exclude[0]: shop.sqlite: SQLite refuses the query: no such table: poeple")
+    sent.says("spec.audience.exclude[0]: shop.sqlite: SQLite refuses the query: no such table: poeple")
     require(not sent.server.taken, f"{dict(sent.server.taken)}")
     sent.write(everybody, audience={"exclude": [{"sql": {**gone, "parameters": ["en"]}}, {"sql": {**gone, "query": "SELECT name AS email FROM people WHERE lang = ?"}, "maxBadRows": 1}]})
     sent.completed()
@@ -300,7 +316,7 @@ def of_people_who_are_left_out(place) -> str:
     shutil.copy(path, sent.fleet.config)
     sent.write(everybody, audience={"exclude": [{"sql": {**URL, "query": "SELECT 1"}}]})
     process = sent.fleet.start(once=False)
-    sent.stalled("spec.audience.exclude[0].sql.urlRef: there is no Secret `shop`")
+    sent.says("spec.audience.exclude[0].sql.urlRef: there is no Secret `shop`")
     process.kill()
     return "1 of 5 left out"
 
@@ -312,7 +328,7 @@ def customers_reach_no_database_of_this_network(place) -> str:
         process = sent.fleet.start(once=False)
         for host in ("127.0.0.1", "localhost"):
             sent.write({**URL, "query": f"SELECT 1 AS email -- {host}"}, database.url(line.port).replace("127.0.0.1", host))
-            sent.stalled(f"{host}:{line.port}/{DATABASE}: the host has no public address")
+            sent.says(f"{host}:{line.port}/{DATABASE}: the host has no public address")
             require(sent.fleet.condition("Campaign", "spring", "Ready").get("reason") == "AddressNotAllowed", "the reason")
         process.kill()
         require(not line.was_cut and not sent.server.taken, "something was reached")
@@ -325,6 +341,7 @@ def main():
     place = Shared(lambda: Place("databases"))
     cases.add_all((postgresql_over_tls, a_million_rows, customers_reach_no_database_of_this_network), place, needs=Postgres.missing)
     cases.add_all((mariadb_over_tls,), place, needs=MariaDB.missing)
+    cases.add_all((login_of_mysql_8,), place, needs=MySQLLogin.missing)
     cases.add_all((people_of_listmonk,), place, needs=lambda: Postgres.missing() or listmonk.missing())
     cases.add_all((sqlite_beside_the_campaign, of_people_who_are_left_out), place)
     cases.add_all((cut_in_the_middle,), place, needs=lambda: Postgres.missing() or MariaDB.missing())

@@ -10,6 +10,7 @@ import subprocess
 import threading
 from pathlib import Path
 
+from .cache import part
 from .process import Process, answers, free_port, wait_until
 
 USER, PASSWORD = "news", "s3cret/with@signs"
@@ -139,6 +140,34 @@ class MariaDB(Database):
         except KeyError:
             return "a user nobody"
         return "" if os.geteuid() == 0 else "root, to start MariaDB as another user"
+
+
+class MySQLLogin(Database):
+    """A front of a MariaDB that logs people in as MySQL 8 does, by go-mysql's server; `logins` are the kinds of those so far."""
+
+    scheme = "mysql"
+
+    def __init__(self, folder: Path, behind: MariaDB, certificate):
+        self.port, self.output = free_port(), folder / "mysql-login.out"
+        words = {"listen": f"127.0.0.1:{self.port}", "behind": f"127.0.0.1:{behind.port}", "database": DATABASE, "user": USER, "password": PASSWORD}
+        words |= {"certificate": certificate.certificate, "key": certificate.key}
+        self.process = Process([self.program(), *(word for name, value in words.items() for word in (f"-{name}", str(value)))], self.output)
+        wait_until(lambda: answers(self.port) or not self.process.running(), 30, "the front of the database")
+        if not self.process.running():
+            raise RuntimeError(f"the front of the database ended at once: {self.process.tail()}")
+
+    def logins(self) -> list[str]:
+        """`full`, `cached` or `refused`, in their order."""
+        return [line for line in self.output.read_text().splitlines() if line in ("full", "cached", "refused")]
+
+    @staticmethod
+    def program() -> Path:
+        return part("mysql") / "front"
+
+    @classmethod
+    def missing(cls) -> str:
+        """What is missing; empty when nothing is."""
+        return MariaDB.missing() or ("" if cls.program().exists() else "the login of MySQL 8 (scripts/setup mysql)")
 
 
 class Line:

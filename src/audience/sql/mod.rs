@@ -140,10 +140,11 @@ pub(super) fn open(query: &Query, runtime: &Handle, progress: &Arc<Progress>, sc
 
 /// The columns that a query gives, in their order, as fields.
 fn take_columns(sink: &mut Sink, names: Vec<Box<str>>) -> Result<Columns, Blocker> {
-    if names.is_empty() {
-        return Err(unreadable(format!("{}: the query gives no rows; write a SELECT with a column `email`", sink.place())));
-    }
-    sink.begin(names)
+    if names.is_empty() { Err(no_rows(sink)) } else { sink.begin(names) }
+}
+
+fn no_rows(sink: &Sink) -> Blocker {
+    unreadable(format!("{}: the query gives no rows; write a SELECT with a column `email`", sink.place()))
 }
 
 /// A database server, resolved as far as the Secret goes.

@@ -20,7 +20,7 @@ use super::{
     super::Blocker,
     Sink,
     client::{Asking, Stream},
-    take_columns,
+    no_rows, take_columns,
 };
 
 /// What this client can do: long passwords and flags, a database in the login, the protocol of version 4.1, transactions, and methods of
@@ -197,19 +197,20 @@ async fn fetch(mut packets: Packets<Stream>, is_mariadb: bool, asking: &Asking<'
         return Err(asking.parameters(usize::from(parameters)).into());
     }
     definitions(&mut packets, u64::from(parameters)).await?;
-    let names = definitions(&mut packets, u64::from(columns)).await?.into_iter().map(|(name, _)| name).collect();
-    // What gives no rows is not run.
-    let fields = take_columns(sink, names)?;
+    definitions(&mut packets, u64::from(columns)).await?;
+    if columns == 0 {
+        // What gives no rows is not run.
+        return Err(no_rows(sink).into());
+    }
     packets.command(EXECUTE, &execution(statement, &query.parameters)).await?;
     let packet = packets.read().await?;
     if let Some(refusal) = Refusal::of(packet) {
         return Err(Trouble::Refused(refusal));
     }
     let count = Cursor(packet).number()?;
-    let columns: Vec<Column> = definitions(&mut packets, count).await?.into_iter().map(|(_, column)| column).collect();
-    if columns.len() != fields.names.len() {
-        return Err(malformed().into());
-    }
+    // Not those of the preparation, which servers in front of a database leave empty.
+    let (names, columns): (_, Vec<Column>) = definitions(&mut packets, count).await?.into_iter().unzip();
+    let fields = take_columns(sink, names)?;
     loop {
         let packet = packets.read().await?;
         if is_end(packet) {
