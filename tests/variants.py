@@ -4,16 +4,19 @@
 Python's `email` reads the messages.
 """
 
+import base64
 import email
 import email.policy
 import json
 import re
+from collections import Counter
 
 from parts import fleet as fleets
 from parts.place import Place
 from parts.process import wait_until
 from parts.report import Cases, Shared, require
 from parts.scripted import Scripted
+from parts.vendors import Vendor, bare
 
 PEOPLE = 480
 # A bound for a machine that does ten things at once.
@@ -177,6 +180,60 @@ def broken_and_mended(place):
     return f"{len(germans)} of {PEOPLE} after it was mended"
 
 
+def of_postmark(request: dict) -> list[tuple[str, str, str]]:
+    """Recipient, subject and text of each message of a call."""
+    messages = request if isinstance(request, list) else [request]
+    return [(bare(one["To"]), one["Subject"], one["TextBody"]) for one in messages]
+
+
+def of_brevo(request: dict) -> list[tuple[str, str, str]]:
+    versions = [{**request, **one} for one in request.get("messageVersions", [{}])]
+    return [(to["email"], one["subject"], one["textContent"]) for one in versions for to in one["to"]]
+
+
+def of_sendgrid(request: dict) -> list[tuple[str, str, str]]:
+    text = next(part["value"] for part in request["content"] if part["type"] == "text/plain")
+    versions = [{**request, **one} for one in request["personalizations"]]
+    return [(to["email"], one["subject"], text) for one in versions for to in one["to"]]
+
+
+def of_plugin(request: dict) -> list[tuple[str, str, str]]:
+    messages = [(one["recipient"], email.message_from_bytes(base64.b64decode(one["content"]), policy=email.policy.default)) for one in request["messages"]]
+    return [(to, str(message["Subject"]), message.get_body(("plain",)).get_content()) for to, message in messages]
+
+
+# Vendors that take several messages in a call.
+CALLS = {"postmark": of_postmark, "brevo": of_brevo, "sendgrid": of_sendgrid, "plugin": of_plugin}
+
+
+def in_calls_of_vendors(place):
+    """Messages of three languages that share calls to vendors, also to those which want one body for all of a call."""
+    sizes = {}
+    for kind, read_call in CALLS.items():
+        with Vendor(kind) as vendor:
+            fleet = place.fleet(kind)
+            # The same for all of a language, so that messages can share what a call has once.
+            same = {"text": "Dear reader\n", "preheader": None, "htmlFrom": None}
+            variants = {"en": {}, "de": {"subject": "Frühling, {{ name }}", "text": "Guten Tag\n"}, "fr": {"subject": "Printemps, {{ name }}", "text": "Bonjour\n"}}
+            spec = {name: value for name, value in content(**same, variants=variants).items() if value is not None}
+            write(fleet, spec, port=1)
+            server = fleets.resource("SendingServer", "relay", {"provider": vendor.spec(batchSize=10), "limits": {"connections": 2}})
+            campaign = fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, subject="Spring, {{ name }}", content=spec)
+            fleet.write("fleet.yaml", server, vendor.secret(), fleets.plan("pro", "relay"), campaign)
+            code, output = fleet.run_once(seconds=SECONDS)
+            require(code == 0, f"{kind}: exit {code}: {output}")
+            calls = [read_call(json.loads(body)) for _, _, _, body in vendor.requests if b"@example.com" in body]
+            seen = [message for call in calls for message in call]
+            everybody(dict(Counter(to for to, _, _ in seen)))
+            for to, subject, text in seen:
+                number = int(re.search(r"\d+", to)[0])
+                words = WORDS[LANGUAGES[language(number)]]
+                require((subject, text.split()[0]) == (f"{words['subject']}, Person {number}", words["body"].split()[0]), f"{kind}: {to} ({language(number)!r}): {subject}, {text!r}")
+            sizes[kind] = len(seen) / len(calls)
+            require(sizes[kind] >= 2, f"{kind}: {len(calls)} calls for {len(seen)} messages")
+    return ", ".join(f"{kind} {size:.1f} messages a call" for kind, size in sizes.items())
+
+
 def looked_at_before(place):
     """validate, check, preview and send know the variants; a column that is not there is a fault before anybody is mailed."""
     with Scripted() as server:
@@ -224,7 +281,7 @@ def looked_at_before(place):
 def main():
     cases = Cases(__doc__)
     cases.parse()
-    cases.add_all((killed_in_the_middle, broken_and_mended, looked_at_before), Shared(lambda: Place("variants")))
+    cases.add_all((killed_in_the_middle, broken_and_mended, looked_at_before, in_calls_of_vendors), Shared(lambda: Place("variants")))
     cases.end()
 
 
