@@ -134,16 +134,21 @@ def fdatasync_milliseconds(place: Path) -> float:
     return statistics.median(times)
 
 
+def open_targets(stack: contextlib.ExitStack, place: Path, program: Path) -> tuple[Sink, list[tuple[str, list[int]]]]:
+    """The fast sink, and what is sent to: each a name and its ports."""
+    fast = stack.enter_context(Sink(program, place, "fast", log=False))
+    piped = stack.enter_context(Sink(program, place, "piped", "--no-chunking", log=False))
+    targets = [("the fast sink", [fast.port]), ("the same, no CHUNKING", [piped.port])]
+    if not SmtpSink.missing():
+        targets.append(("two smtp-sinks", [stack.enter_context(SmtpSink(place)).port for _ in range(2)]))
+    return fast, targets
+
+
 def throughput(place: Path, program: Path, pool: Path, messages: int, rounds: int) -> list[Row]:
     """The first table."""
     has_postfix = not SmtpSink.missing()
     with contextlib.ExitStack() as stack:
-        fast = stack.enter_context(Sink(program, place, "fast", log=False))
-        piped = stack.enter_context(Sink(program, place, "piped", "--no-chunking", log=False))
-        targets = [("the fast sink", [fast.port]), ("the same, no CHUNKING", [piped.port])]
-        if has_postfix:
-            judges = [stack.enter_context(SmtpSink(place)) for _ in range(2)]
-            targets.append(("two smtp-sinks", [judge.port for judge in judges]))
+        fast, targets = open_targets(stack, place, program)
         rows = []
         for target, ports in targets:
             if has_postfix:
@@ -169,11 +174,7 @@ def throughput(place: Path, program: Path, pool: Path, messages: int, rounds: in
 def compared(place: Path, program: Path, other: Path, messages: int, rounds: int) -> list[tuple[Row, Row]]:
     """Each of Mailfleet's rows of the first table, with this build and with another."""
     with contextlib.ExitStack() as stack:
-        fast = stack.enter_context(Sink(program, place, "fast", log=False))
-        piped = stack.enter_context(Sink(program, place, "piped", "--no-chunking", log=False))
-        targets = [("the fast sink", [fast.port]), ("the same, no CHUNKING", [piped.port])]
-        if not SmtpSink.missing():
-            targets.append(("two smtp-sinks", [stack.enter_context(SmtpSink(place)).port for _ in range(2)]))
+        _, targets = open_targets(stack, place, program)
         row = lambda name, build, target, ports, kept: Row(name, target, lambda: mailfleet(place, build, ports, messages, kept))  # noqa: E731
         pairs = [
             tuple(row(f"{kept}, {name}", build, target, ports, kept) for name, build in (("this build", program), ("the other", other)))

@@ -5,8 +5,8 @@ from parts import fleet as fleets
 from parts.api import NEXT, Api
 from parts.place import Place
 from parts.process import wait_until
+from parts.relayed import Relayed
 from parts.report import Cases, Shared, require
-from parts.scripted import Scripted
 
 TOKEN = "token-of-the-crm-7"
 
@@ -16,27 +16,12 @@ def people(count: int) -> list[str]:
     return [fleets.address(number) for number in range(count)]
 
 
-class Sent:
-    """A fleet with one relay."""
-
-    def __init__(self, place, name: str, *options: str, **limits):
-        self.fleet = place.fleet(name, *options)
-        self.server = Scripted(extensions=("PIPELINING", "CHUNKING"))
-        self.base = (fleets.smtp_server("relay", self.server.port, limits={"connections": 4, **limits}), fleets.plan("plan", "relay"), fleets.secret("crm", token=TOKEN))
+class Sent(Relayed):
+    """A fleet with one relay, and the token of an API."""
 
     def write(self, audience: dict, **spec):
         """Writes the campaign."""
-        self.fleet.write("fleet.yaml", *self.base, fleets.campaign("spring", "plan", audience, **spec))
-
-    def says(self, words: str, seconds: float = 60):
-        """Waits until status says this of the campaign."""
-        def told() -> bool:
-            return any(words in condition["message"] for condition in self.fleet.status("Campaign", "spring").get("conditions") or [])
-
-        try:
-            wait_until(told, seconds, words)
-        except TimeoutError as late:
-            raise AssertionError(f"{late}: {self.fleet.status('Campaign', 'spring').get('conditions')}") from late
+        super().write(audience, fleets.secret("crm", token=TOKEN), **spec)
 
     def everybody_once(self, wanted: list[str]):
         """All of them were mailed, and nobody twice."""

@@ -354,7 +354,7 @@ def many_costly_templates(program, count: int = 500, seconds: float = 10) -> str
     words += f"the next campaign after {took:.1f} s; {peak >> 10} MiB; {dict(states)}"
     require(turns.longest_pause < 8, f"the engine paused: {words}")
     require(0 < longest < 1, f"a turn was too long: {words}")
-    # A debug build needs most of a processor for 200 messages a second, and compiles on the others.
+    # A debug build came to 0.85 to 0.91 on two processors, since it compiles on both.
     least = 0.9 if fleets.is_release(program) else 0.75
     require(beside > least * alone, f"the other customer is slower: {words}")
     require(took < 8, f"the other customer waits: {words}")

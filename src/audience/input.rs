@@ -110,6 +110,12 @@ impl Input {
         self.remote().is_none() && !matches!(self.database(), Some(sql::Database::Server(..)))
     }
 
+    /// Whether the fields of its rows are texts, as in a table: they have no attributes.
+    #[must_use]
+    pub const fn has_texts(&self) -> bool {
+        matches!(self, Self::Csv(..) | Self::Xlsx(_))
+    }
+
     /// The URL that it is fetched from.
     pub(super) fn remote(&self) -> Option<&Remote> {
         match (self, self.location()) {

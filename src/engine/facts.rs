@@ -166,10 +166,10 @@ impl<F: Facts> FactFinder<F> {
         let observed = objects.iter().map(|(key, sourced)| SpecHash {
             kind: K::KIND.to_owned(),
             key: key.clone(),
-            spec_hash: self.spec_hashes.of(K::KIND, key, &sourced.object),
+            spec_hash: self.spec_hashes.of(key, &sourced.object),
         });
         let observed = observed.collect();
-        self.spec_hashes.retain(K::KIND, |key| objects.contains_key(key));
+        self.spec_hashes.retain::<K>(|key| objects.contains_key(key));
         let known = match self.ledger.generations(observed, now_ms).await {
             Ok(known) => known,
             Err(error) => {
@@ -248,15 +248,14 @@ impl<F: Facts> FactFinder<F> {
         match found {
             Ok(alike) => {
                 let is_here = |key: &Key| snapshot.campaigns.contains_key(key) || self.broken.contains(key);
-                for (key, names) in keys.iter().zip(&alike) {
-                    let gone = names.iter().find(|name| !is_here(&Key::new(&*key.namespace, name.as_str())));
+                for (key, alike) in keys.iter().step_by(MESSAGES.len()).zip(alike.chunks(MESSAGES.len())) {
+                    let mut names = alike.iter().flat_map(|names| names.iter());
+                    let gone = names.find(|name| !is_here(&Key::new(&*key.namespace, name.as_str())));
                     if let Some(run) = facts.runs.get_mut(key) {
-                        run.renamed_from = run.renamed_from.take().or(gone.cloned());
+                        run.renamed_from = gone.cloned();
                     }
-                }
-                for (of, names) in keys.chunks(MESSAGES.len()).zip(alike.chunks(MESSAGES.len())) {
-                    if let Some(sent) = of.first().and_then(|key| self.messages.get_mut(key)) {
-                        sent.is_unlike = names.iter().all(|names| names.is_empty());
+                    if let Some(sent) = self.messages.get_mut(key) {
+                        sent.is_unlike = alike.iter().all(|names| names.is_empty());
                     }
                 }
             }

@@ -153,7 +153,7 @@ impl Compiler {
             self.hold(path, source.len())?;
             return Ok(Part { path: path.to_owned(), constant: Some(source), length_max });
         }
-        let run = self.checked(path, path, &source)?.run;
+        let guarded = self.checked(path, path, &source)?;
         self.add_parts(&source, place == Place::Html)?;
         let template = self.environment.get_template(path).map_err(|error| told(path, &error))?;
         if let Err(error) = template.render(Value::from_object(Anything(4)))
@@ -161,7 +161,7 @@ impl Compiler {
         {
             return Err(told(path, error));
         }
-        self.keep_source(path.to_owned(), source, run);
+        self.keep_source(path.to_owned(), source, guarded);
         Ok(Part { path: path.to_owned(), constant: None, length_max })
     }
 
@@ -172,7 +172,7 @@ impl Compiler {
         }
         let unclosed = || unclosed(path, source);
         let guarded = guard::guarded(source).map_err(|message| unclosed().unwrap_or_else(|| Fault::new(path, message)))?;
-        self.hold(path, COST_OF_BYTE * guarded.run.len() + COST_OF_TOKEN * guard::tokens(&guarded.run) + COST_OF_FIELD)?;
+        self.hold(path, COST_OF_BYTE * guarded.run.len() + COST_OF_TOKEN * guarded.run_tokens + COST_OF_FIELD)?;
         // First as it is written, so that a mistake is quoted as it is written.
         self.environment.add_template_owned(name.to_owned(), source.to_owned()).map_err(|error| {
             let position = error.range().map_or(source.len(), |range| range.start);
@@ -195,8 +195,8 @@ impl Compiler {
                 continue;
             }
             let Some(text) = self.parts.as_ref().and_then(|parts| parts.source(&named.name, is_html)) else { continue };
-            let run = self.part(&named.name, &name, &text)?;
-            self.keep_source(name, text.clone(), run);
+            let guarded = self.part(&named.name, &name, &text)?;
+            self.keep_source(name, text.clone(), guarded);
             self.add_parts(&text, is_html)?;
         }
         Ok(())
@@ -213,7 +213,7 @@ impl Compiler {
         })
     }
 
-    fn part(&mut self, name: &str, known_as: &str, source: &str) -> Result<String, Fault> {
+    fn part(&mut self, name: &str, known_as: &str, source: &str) -> Result<Guarded, Fault> {
         let path = parts::path_of(name);
         let guarded = self.checked(&path, known_as, source)?;
         let Bounds { tags, tokens, named_blocks } = &mut self.of_parts;
@@ -229,13 +229,13 @@ impl Compiler {
             Some((_, most, what)) => {
                 Err(Fault::new(path, format!("with this part, the campaign's parts have more than {most} {what}; make them shorter")))
             }
-            None => Ok(guarded.run),
+            None => Ok(guarded),
         }
     }
 
     /// Keeps a template as it is run: the campaign's own text, where that is the same.
-    fn keep_source(&mut self, name: String, source: Arc<str>, run: String) {
-        self.tokens += guard::tokens(&run);
+    fn keep_source(&mut self, name: String, source: Arc<str>, Guarded { run, run_tokens, .. }: Guarded) {
+        self.tokens += run_tokens;
         self.sources.push((name, if *run == *source { source } else { run.into() }));
     }
 

@@ -124,13 +124,15 @@ struct Tag<'s> {
 }
 
 /// The tokens of a template, texts between its tags among them.
-pub(super) fn tokens(source: &str) -> usize {
+fn tokens_of(source: &str) -> usize {
     tokenize(source, false, SyntaxConfig::default()).take_while(Result::is_ok).count()
 }
 
 /// A template as it is run, and how much it holds.
 pub(super) struct Guarded {
     pub(super) run: String,
+    /// The tokens of `run`.
+    pub(super) run_tokens: usize,
     pub(super) tags: usize,
     pub(super) tokens: usize,
     /// Its `{% block %}`s.
@@ -170,7 +172,7 @@ pub(super) fn guarded(source: &str) -> Result<Guarded, String> {
     }
     guard.out.push_str(&source[guard.written..]);
     let Guard { out: run, tags, tokens, named_blocks, .. } = guard;
-    Ok(Guarded { run, tags, tokens, named_blocks })
+    Ok(Guarded { run_tokens: tokens_of(&run), run, tags, tokens, named_blocks })
 }
 
 /// A part of a template that is run, as it was written.

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use minijinja::HtmlEscape;
 
+use super::mjml::end_tag;
+
 /// What hides it: from those who show HTML, and from Outlook on Windows.
 const OPEN: &str =
     "\n<div style=\"display:none;font-size:1px;line-height:1px;max-height:0;max-width:0;opacity:0;overflow:hidden;mso-hide:all\">";
@@ -51,7 +53,8 @@ fn body_start(html: &str) -> usize {
         } else if is_tag(rest, b"body") {
             return end_of_tag();
         } else if let Some(name) = [&b"style"[..], b"script", b"title"].into_iter().find(|name| is_tag(rest, name)) {
-            end_of(bytes, end_of_tag(), name)
+            // What is inside these is no markup.
+            end_tag(bytes, end_of_tag(), name).unwrap_or(bytes.len())
         } else if rest.starts_with(b"<!") || rest.starts_with(b"<?") || is_tag(rest, b"html") || is_tag(rest, b"/head") {
             after_head = end_of_tag();
             after_head
@@ -87,13 +90,6 @@ fn tag_end(bytes: &[u8], from: usize) -> usize {
         }
     }
     bytes.len()
-}
-
-/// Where the end tag of an element begins whose content is no markup.
-fn end_of(bytes: &[u8], from: usize, name: &[u8]) -> usize {
-    let mut found = memchr::memmem::find_iter(&bytes[from..], b"</").map(|at| from + at);
-    let closes = |at: &usize| bytes.get(at + 2..at + 2 + name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name));
-    found.find(closes).unwrap_or(bytes.len())
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::whole::near_integer;
+
 /// Below this number of cases a share says too little.
 const JUDGED_FROM: u64 = 100;
 /// The largest number.
@@ -39,18 +41,6 @@ impl CountOrPercent {
             Self::Percent(_) => all >= JUDGED_FROM && self.is_exceeded(count, all),
         }
     }
-}
-
-/// The integer that an API server takes a number for where a text would do as well: one that is no more than a billionth above it
-/// (go-openapi's `swag.IsFloat64AJSONInteger`). It keeps the number as it was written.
-#[must_use]
-pub fn near_integer(number: f64) -> Option<i64> {
-    /// The largest number that a float still counts by ones (2^53 - 1).
-    const WHOLE_MAX: f64 = 9_007_199_254_740_991.0;
-    let whole = number.trunc();
-    let is_near = whole != 0.0 && (number - whole).abs() / (number.abs() + whole.abs()) < 1e-9;
-    #[allow(clippy::cast_possible_truncation, reason = "within the bound it is whole")]
-    ((number.fract() == 0.0 || is_near) && number.abs() <= WHOLE_MAX).then_some(whole as i64)
 }
 
 impl fmt::Display for CountOrPercent {

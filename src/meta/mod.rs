@@ -14,6 +14,7 @@ pub(crate) mod percent;
 pub mod pieces;
 pub(crate) mod rule;
 pub mod secret;
+pub(crate) mod whole;
 
 use std::{fmt, sync::Arc};
 

@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{Duration, Percent, pattern, resume::Handled, rule::Rule};
-use crate::{feedback::Judged, meta::count_or_percent::near_integer};
+use crate::{feedback::Judged, meta::whole::near_integer};
 
 /// The annotation of a Campaign that begins the next step. Each value is acted on once; a new value is a new request.
 pub const ANNOTATION: &str = "mailfleet.dev/promote";

@@ -46,7 +46,7 @@ pub(in crate::cli) fn findings_of(
         let (field, message) = problem.message.split_once(' ').unwrap_or(("spec.audience", &problem.message));
         findings.push(field_finding(Severity::Fault, place, field, None, format!("{UNSENDABLE}this {message}")).0);
     }
-    let are_texts = matches!(input, Ok(Input::Csv(..) | Input::Xlsx(_)));
+    let are_texts = input.as_ref().is_ok_and(Input::has_texts);
     let content = &spec.content;
     let chooser = Chooser::new(content.variant_field.as_deref(), content.variants.keys().map(String::as_str));
     let recipients = input.ok().filter(Input::is_local).map(|input| Recipients::read(&input, "spec.audience", &chooser, runtime));

@@ -95,7 +95,7 @@ impl Rows {
             return Err(Blocker::lasting(Reason::InvalidContent, message));
         }
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let missing = template.missing_fields(&known, matches!(input, Input::Csv(..) | Input::Xlsx(_)));
+        let missing = template.missing_fields(&known, input.has_texts());
         let Some(first) = missing.first() else { return Ok(()) };
         let more = missing.len() - 1;
         let others = if more > 0 { format!(" (and {})", counted(more as u64, "other field", "other fields")) } else { String::new() };

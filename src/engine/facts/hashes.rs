@@ -78,9 +78,9 @@ struct Hashed {
 
 impl SpecHashes {
     /// The hash of an object's spec.
-    pub fn of<K: Kind + HasSpec>(&mut self, kind: &'static str, key: &Key, object: &Arc<K>) -> u64 {
+    pub fn of<K: Kind + HasSpec>(&mut self, key: &Key, object: &Arc<K>) -> u64 {
         let is_known = |known: &&Hashed| std::ptr::addr_eq(Arc::as_ptr(&known.object), Arc::as_ptr(object));
-        let of = (kind, key.clone());
+        let of = (K::KIND, key.clone());
         if let Some(known) = self.0.get(&of).filter(is_known) {
             return known.spec_hash;
         }
@@ -91,8 +91,8 @@ impl SpecHashes {
     }
 
     /// Forgets the objects of a kind that are gone.
-    pub fn retain(&mut self, kind: &'static str, exists: impl Fn(&Key) -> bool) {
-        self.0.retain(|(of, key), _| *of != kind || exists(key));
+    pub fn retain<K: Kind>(&mut self, exists: impl Fn(&Key) -> bool) {
+        self.0.retain(|(kind, key), _| *kind != K::KIND || exists(key));
     }
 }
 

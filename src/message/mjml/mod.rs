@@ -24,6 +24,7 @@ mod value;
 
 use std::{collections::HashSet, sync::Arc};
 
+pub(super) use self::parse::end_tag;
 use self::{
     element::{Context, Place, Render},
     head::{Head, PREVIEW},

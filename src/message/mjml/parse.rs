@@ -293,7 +293,7 @@ fn passed(source: &str, from: usize, name: &'static str) -> Option<(usize, usize
 }
 
 /// Where the closing tag of an HTML element is.
-pub(super) fn end_tag(bytes: &[u8], from: usize, name: &[u8]) -> Option<usize> {
+pub(in crate::message) fn end_tag(bytes: &[u8], from: usize, name: &[u8]) -> Option<usize> {
     memchr::memmem::find_iter(bytes.get(from..)?, b"</")
         .map(|at| from + at)
         .find(|at| bytes.get(at + 2..at + 2 + name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name)))

@@ -2,10 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::meta::count_or_percent::near_integer;
-
-/// The largest number that a float still counts by ones (2^53 - 1).
-const WHOLE_MAX: f64 = 9_007_199_254_740_991.0;
+use crate::meta::whole::{integer, near_integer};
 
 /// Drops nulls of known fields (they are not nullable, and so count as absent), and writes whole numbers as integers, as
 /// every client that is written in Go does. Metadata is read into Go's structs, where null is the empty value.
@@ -33,7 +30,7 @@ fn walk(json: &mut Value, schema: &Value) {
             }
         }
         Value::Number(number) if is_integer(schema) || is_either(schema) => {
-            let whole = if is_either(schema) { near_integer } else { whole };
+            let whole = if is_either(schema) { near_integer } else { integer };
             // Bounds are those of the number as it is written.
             let is_within = |number: &f64| schema.get("maximum").and_then(Value::as_f64).is_none_or(|most| *number <= most);
             if let Some(whole) = number.as_f64().filter(|_| number.is_f64()).filter(is_within).and_then(whole) {
@@ -55,11 +52,6 @@ fn is_either(schema: &Value) -> bool {
 
 fn is_nullable(schema: &Value) -> bool {
     schema.get("type").and_then(Value::as_array).is_some_and(|types| types.iter().any(|name| name == "null"))
-}
-
-fn whole(number: f64) -> Option<i64> {
-    #[allow(clippy::cast_possible_truncation)]
-    (number.fract() == 0.0 && number.abs() <= WHOLE_MAX).then_some(number as i64)
 }
 
 fn clean_metadata(metadata: &mut Map<String, Value>, schema: &Value) {
