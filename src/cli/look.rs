@@ -180,7 +180,7 @@ impl Look {
     /// What would be decided on the campaign if each of its servers passed its test. No server is contacted, and nothing is recorded.
     pub async fn decision(&self, args: &CampaignArgs) -> Result<CampaignDecision, Stop> {
         let mut snapshot: Snapshot = self.snapshot.clone();
-        snapshot.campaigns.retain(|key, _| *key == self.key);
+        Arc::make_mut(&mut snapshot.campaigns).retain(|key, _| *key == self.key);
         let options = EngineOptions {
             links: Some(self.links.clone()),
             state_dir: args.state.clone(),

@@ -214,7 +214,7 @@ impl Contents {
         self.blocked.clear();
         self.is_being_written = false;
         self.secrets.set(snapshot.secrets.clone());
-        for (key, sourced) in &snapshot.campaigns {
+        for (key, sourced) in snapshot.campaigns.iter() {
             let (key_of, origin, config_maps) = (key.clone(), sourced.origin.clone(), snapshot.config_maps.clone());
             let (secrets, scratch) = (self.secrets.clone(), scratch.clone());
             let fetching = tokio::runtime::Handle::try_current().ok();

@@ -277,7 +277,7 @@ impl<F: Facts> FactFinder<F> {
             self.messages.values_mut().for_each(|sent| sent.is_unlike = false);
         }
         self.messages.retain(|key, sent| campaigns.get(key).is_some_and(|sourced| Arc::ptr_eq(&sourced.object, &sent.object)));
-        for (key, sourced) in campaigns {
+        for (key, sourced) in campaigns.iter() {
             self.messages.entry(key.clone()).or_insert_with(|| Sent::new(sourced.object.clone()));
         }
     }
@@ -403,8 +403,8 @@ mod tests {
         let change = crate::feedback::PauseChange { server: key.clone(), what: crate::feedback::Change::Begins(pause) };
         ledger.change_pauses(vec![change], 1).await.expect("recorded");
         let snapshot = Snapshot {
-            servers: BTreeMap::from([(key.clone(), server("a.example.com"))]),
-            campaigns: BTreeMap::from([campaign("spring", "One", "first")]),
+            servers: BTreeMap::from([(key.clone(), server("a.example.com"))]).into(),
+            campaigns: BTreeMap::from([campaign("spring", "One", "first")]).into(),
             ..Snapshot::default()
         };
         let facts = RecordedFacts::open(&folder).expect("a reader");
@@ -441,7 +441,7 @@ mod tests {
             Ledger::open(&folder, LedgerOptions { synchronous: Synchronous::Normal, ..LedgerOptions::default() }).expect("a ledger");
         let reader = || RecordedFacts::open(&folder).expect("a reader");
         let snapshot = |campaigns: &[(&str, &str, &str)]| Snapshot {
-            campaigns: campaigns.iter().map(|(name, subject, run)| campaign(name, subject, run)).collect(),
+            campaigns: campaigns.iter().map(|(name, subject, run)| campaign(name, subject, run)).collect::<BTreeMap<_, _>>().into(),
             ..Snapshot::default()
         };
         let mut facts = FactFinder::new(ledger.clone());
@@ -496,7 +496,7 @@ mod tests {
         };
         let mut seen = Vec::new();
         for (campaigns, broken) in [(&both, vec![]), (&both, vec![]), (&alone, vec![broken]), (&alone, vec![]), (&alone, vec![])] {
-            let snapshot = Snapshot { campaigns: campaigns.clone(), broken, ..Snapshot::default() };
+            let snapshot = Snapshot { campaigns: campaigns.clone().into(), broken, ..Snapshot::default() };
             let run = facts.of(&snapshot, 3000).await.runs.remove(&summer).expect("its run");
             seen.push((run.renamed_from, facts.messages[&summer].is_unlike));
             if seen.len() == 1 {
@@ -519,7 +519,7 @@ mod tests {
         let key = Key::new("default", "relay");
         let mut generations = Vec::new();
         for (host, locked) in [("a.example.com", false), ("b.example.com", false), ("c.example.com", true), ("c.example.com", false)] {
-            let snapshot = Snapshot { servers: BTreeMap::from([(key.clone(), server(host))]), ..Snapshot::default() };
+            let snapshot = Snapshot { servers: BTreeMap::from([(key.clone(), server(host))]).into(), ..Snapshot::default() };
             let other = Connection::open(folder.join("ledger.db")).expect("another client");
             if locked {
                 other.execute_batch("BEGIN IMMEDIATE").expect("a lock");

@@ -32,7 +32,7 @@ impl Subjects {
     pub fn of(&mut self, snapshot: &Snapshot, options: &EngineOptions, ring: &Ring) -> BTreeMap<Key, Arc<Subject>> {
         self.known.retain(|key, _| snapshot.servers.contains_key(key));
         let mut subjects = BTreeMap::new();
-        for (key, sourced) in &snapshot.servers {
+        for (key, sourced) in snapshot.servers.iter() {
             let object = &sourced.object;
             if object.spec.identity.is_none() {
                 self.known.remove(key);

@@ -299,7 +299,7 @@ mod tests {
             returns: Returns::default(),
         };
         let key = Key::new("default", "spring");
-        let snapshot = |subject| Snapshot { campaigns: BTreeMap::from([(key.clone(), campaign(subject))]), ..Snapshot::default() };
+        let snapshot = |subject| Snapshot { campaigns: BTreeMap::from([(key.clone(), campaign(subject))]).into(), ..Snapshot::default() };
         FactFinder::new(ledger.clone()).of(&snapshot("One"), 1000).await;
         let run = RunKey::new("default", "spring", "first");
         ledger.begin_run(&run, RunStart::default(), 2000).await.expect("a run");

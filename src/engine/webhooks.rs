@@ -41,7 +41,7 @@ impl WebhookEndpoints {
     pub fn make(&mut self, snapshot: &Snapshot, egress_of: impl Fn(&Key) -> Egress) {
         let mut was = std::mem::take(&mut self.made);
         self.without_secret.clear();
-        for (key, sourced) in &snapshot.servers {
+        for (key, sourced) in snapshot.servers.iter() {
             let Some(spec) = sourced.object.spec.webhook() else { continue };
             let credentials = match credentials(key, &sourced.object, spec, &snapshot.secrets) {
                 Ok(credentials) => credentials,
@@ -111,7 +111,7 @@ mod tests {
         let sourced = Sourced { object: Arc::new(object), origin: Origin::File(Arc::new(place)), stale: None, previous_status: None };
         let data = secret.map(|secret| (Key::new("shop", "hooks"), BTreeMap::from([("secret".to_owned(), SecretValue::new(secret))])));
         let secrets = SecretStore::of_cluster(data.into_iter().collect(), BTreeMap::new());
-        Snapshot { servers: BTreeMap::from([(key, sourced)]), secrets, ..Snapshot::default() }
+        Snapshot { servers: BTreeMap::from([(key, sourced)]).into(), secrets, ..Snapshot::default() }
     }
 
     #[test]

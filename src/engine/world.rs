@@ -54,7 +54,7 @@ pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, listens_for_boun
         complaints: found.facts.complaints.clone(),
         ..World::default()
     };
-    for (key, sourced) in &snapshot.servers {
+    for (key, sourced) in snapshot.servers.iter() {
         let Some(built) = found.servers.remove(key) else { continue };
         let object = dated(key, sourced, found.facts);
         let record = found.facts.servers.get(key).cloned().unwrap_or_default();
@@ -64,12 +64,12 @@ pub fn world(snapshot: &Snapshot, plan_namespace: Option<&str>, listens_for_boun
         let (identity, stale) = (found.identities.remove(key), sourced.stale.clone());
         world.servers.insert(key.clone(), ServerInput { object, built, identity, stale, past });
     }
-    for (key, sourced) in &snapshot.plans {
+    for (key, sourced) in snapshot.plans.iter() {
         let object = dated(key, sourced, found.facts);
         world.plans.insert(key.clone(), PlanInput { object, stale: sourced.stale.clone() });
     }
     let lasting = found.facts.problem.as_ref().filter(|problem| LedgerError::needs_person(problem));
-    for (key, sourced) in &snapshot.campaigns {
+    for (key, sourced) in snapshot.campaigns.iter() {
         let object = dated(key, sourced, found.facts);
         let run = found.facts.runs.get(key).cloned().unwrap_or_default();
         let work = (found.work)(key);

@@ -17,6 +17,7 @@ mod repeated;
 mod request;
 mod served;
 mod statuses;
+mod store;
 mod watches;
 mod writes;
 

@@ -37,4 +37,4 @@ pub(crate) use files::{at_quote, field_finding, line_finding, read_bounded, sett
 pub use finding::{Finding, Severity};
 pub use secrets::{ConfigMapData, ConfigMapStore, SecretMissing, SecretStore, secret_variable};
 pub use sink::{StatusSink, StatusWrite};
-pub use snapshot::{Broken, ClusterPlace, Counts, FilePlace, Origin, Snapshot, Sourced, implied_labels};
+pub use snapshot::{Broken, ByName, ClusterPlace, Counts, FilePlace, Origin, Snapshot, Sourced, implied_labels};

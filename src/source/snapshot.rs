@@ -16,15 +16,18 @@ use super::{
 };
 use crate::resources::{Campaign, Key, NAME_LABEL, Plan, SendingServer};
 
+/// The objects of a kind, by name; shared by the snapshots between which none of them changed.
+pub type ByName<K> = Arc<BTreeMap<Key, Sourced<K>>>;
+
 /// Every object of a source at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// The sending servers, by name.
-    pub servers: BTreeMap<Key, Sourced<SendingServer>>,
+    pub servers: ByName<SendingServer>,
     /// The plans, by name.
-    pub plans: BTreeMap<Key, Sourced<Plan>>,
+    pub plans: ByName<Plan>,
     /// The campaigns, by name.
-    pub campaigns: BTreeMap<Key, Sourced<Campaign>>,
+    pub campaigns: ByName<Campaign>,
     /// Namespaces that a document names, and their labels; `kubernetes.io/metadata.name` is always among them.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// Secrets: of a cluster, or of the three places in files mode.

@@ -15,17 +15,17 @@ use crate::{
 /// read stays as it is, and the run says why. It blocks.
 pub(super) fn without_waits(snapshot: Snapshot, first: Option<usize>, egress: Egress, runtime: &tokio::runtime::Handle) -> Snapshot {
     let mut hurried = snapshot.clone();
-    for server in hurried.servers.values_mut() {
+    for server in Arc::make_mut(&mut hurried.servers).values_mut() {
         let spec = &server.object.spec;
         let spec = SendingServerSpec { provider: ProviderSpec::outbox(Outbox::default()), limits: None, warmup: None, ..(**spec).clone() };
         server.object = Arc::new(SendingServer { spec: Arc::new(spec), ..(*server.object).clone() });
     }
-    for plan in hurried.plans.values_mut() {
+    for plan in Arc::make_mut(&mut hurried.plans).values_mut() {
         let mut object = (*plan.object).clone();
         object.spec = Arc::new(PlanSpec { limits: None, ..(*object.spec).clone() });
         plan.object = Arc::new(object);
     }
-    for (key, campaign) in &mut hurried.campaigns {
+    for (key, campaign) in Arc::make_mut(&mut hurried.campaigns).iter_mut() {
         let audience = first.and_then(|first| {
             let people = validate::resolver(key, campaign, &snapshot, egress).people(&campaign.object.spec).ok()?;
             let rows = first_recipients(&people, first, runtime).ok()?;

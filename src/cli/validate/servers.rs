@@ -8,7 +8,7 @@ use crate::{
 /// Warnings of keys that are at hand and cannot sign: the server would be Inactive. A Secret that is elsewhere says nothing.
 pub fn server_findings(snapshot: &Snapshot) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (key, sourced) in &snapshot.servers {
+    for (key, sourced) in snapshot.servers.iter() {
         let Some(place) = sourced.origin.file() else { continue };
         for (index, signing) in sourced.object.spec.signing_keys().iter().enumerate() {
             let reference = &signing.private_key_ref;

@@ -16,166 +16,22 @@ use tokio::{
 };
 
 use super::{
-    change::{Change, DataRef, HasDataRefs, Observed, WatchStep},
+    change::{Change, WatchStep},
     options::Scope,
     references::References,
     statuses::ClusterStatuses,
+    store::{ObjectStore, Taken},
     watches,
 };
 use crate::{
-    resources::{Campaign, Key, Plan, SendingServer},
-    source::{Broken, ClusterPlace, Origin, Snapshot, Sourced, implied_labels},
+    resources::{Campaign, Plan, SendingServer},
+    source::{Snapshot, implied_labels},
 };
 
 /// Changes within this time of each other make one snapshot: what is applied together is seen together.
 const QUIET: Duration = Duration::from_millis(50);
 /// The longest wait for quiet, and for Secrets and ConfigMaps that new objects name.
 const TOGETHER_MAX: Duration = Duration::from_millis(400);
-
-struct Entry<K> {
-    /// The version in snapshots.
-    shown: Option<Sourced<K>>,
-    /// A newer version that waits for the Secrets and ConfigMaps it names.
-    held: Option<Sourced<K>>,
-    broken: Option<Broken>,
-    uid: String,
-    named: Vec<DataRef>,
-}
-
-/// The objects of one kind.
-struct ObjectStore<K> {
-    entries: BTreeMap<Key, Entry<K>>,
-    listed: BTreeMap<Option<String>, BTreeSet<Key>>,
-    /// How many objects wait for what they name.
-    held: usize,
-}
-
-impl<K> Default for ObjectStore<K> {
-    fn default() -> Self {
-        Self { entries: BTreeMap::new(), listed: BTreeMap::new(), held: 0 }
-    }
-}
-
-impl<K: HasDataRefs + PartialEq> ObjectStore<K> {
-    /// Takes a change, and returns whether snapshots show it or a list is now complete.
-    fn take(&mut self, listing: WatchStep, seen: Option<Observed<K>>, references: &mut References, statuses: &ClusterStatuses) -> Taken {
-        match (listing, seen) {
-            (WatchStep::Begin(scope), _) => {
-                self.listed.insert(scope, BTreeSet::new());
-                Taken::Nothing
-            }
-            (WatchStep::End(scope), _) => {
-                let listed = self.listed.remove(&scope).unwrap_or_default();
-                let is_in = |key: &Key| scope.as_ref().is_none_or(|namespace| *key.namespace == **namespace);
-                let gone: Vec<Key> = self.entries.keys().filter(|key| is_in(key) && !listed.contains(key)).cloned().collect();
-                for key in gone {
-                    self.remove(&key);
-                    statuses.gone(K::KIND, &key);
-                }
-                Taken::Complete
-            }
-            (WatchStep::Gone, Some(seen)) => {
-                statuses.gone(K::KIND, &seen.key);
-                if self.remove(&seen.key) { Taken::Shown } else { Taken::Nothing }
-            }
-            (WatchStep::Listed, Some(seen)) => {
-                for listed in self.listed.values_mut() {
-                    listed.insert(seen.key.clone());
-                }
-                self.put(seen, references, statuses)
-            }
-            (_, Some(seen)) => self.put(seen, references, statuses),
-            (_, None) => Taken::Nothing,
-        }
-    }
-
-    fn remove(&mut self, key: &Key) -> bool {
-        let removed = self.entries.remove(key);
-        self.held -= usize::from(removed.as_ref().is_some_and(|entry| entry.held.is_some()));
-        removed.is_some()
-    }
-
-    fn put(&mut self, seen: Observed<K>, references: &mut References, statuses: &ClusterStatuses) -> Taken {
-        let Observed { key, uid, resource_version, deleting, generation, has_finalizer, object, status, named } = seen;
-        statuses.seen(K::KIND, &key, &uid, resource_version, status.as_ref(), has_finalizer);
-        let old = self.entries.get_mut(&key).filter(|entry| entry.uid == uid);
-        let origin = Origin::Cluster(Arc::new(ClusterPlace { uid: uid.clone(), deleting, generation }));
-        let newest = old.as_ref().and_then(|entry| entry.held.as_ref().or(entry.shown.as_ref()));
-        // Our own status, or another change that is not of the spec.
-        if let (Ok(object), Some(newest)) = (&object, newest)
-            && newest.object == *object
-            && newest.origin == origin
-            && newest.stale.is_none()
-        {
-            return Taken::Nothing;
-        }
-        let previous_status = match newest {
-            Some(newest) => newest.previous_status.clone(),
-            None => status.map(Arc::new),
-        };
-        let mut broken = None;
-        let sourced = match object {
-            Ok(object) => Some(Sourced { object, origin, stale: None, previous_status: previous_status.clone() }),
-            Err(why) => {
-                if let Some(good) = newest.cloned() {
-                    Some(Sourced { stale: Some(why), origin, ..good })
-                } else {
-                    broken =
-                        Some(Broken { kind: K::KIND, key: key.clone(), message: why, document: Arc::default(), origin, previous_status });
-                    None
-                }
-            }
-        };
-        let is_known = references.ask(&named);
-        if old.is_none() {
-            self.remove(&key);
-        }
-        let entry = self.entries.entry(key).or_insert_with(|| Entry { shown: None, held: None, broken: None, uid, named: Vec::new() });
-        self.held -= usize::from(entry.held.is_some());
-        // What a broken version refers to is unknown; the valid one still refers to the same.
-        if broken.is_none() && sourced.as_ref().is_some_and(|sourced| sourced.stale.is_none()) {
-            entry.named = named;
-        }
-        entry.broken = broken;
-        if is_known {
-            entry.shown = sourced;
-            entry.held = None;
-            Taken::Shown
-        } else {
-            entry.held = sourced;
-            self.held += usize::from(entry.held.is_some());
-            Taken::Nothing
-        }
-    }
-
-    /// Shows versions that waited, if everything they name is now known.
-    fn release(&mut self, references: &References) {
-        for entry in self.entries.values_mut() {
-            if entry.held.is_some() && references.knows(&entry.named) {
-                entry.shown = entry.held.take();
-                self.held -= 1;
-            }
-        }
-    }
-
-    fn shown(&self) -> BTreeMap<Key, Sourced<K>> {
-        self.entries.iter().filter_map(|(key, entry)| Some((key.clone(), entry.shown.clone()?))).collect()
-    }
-
-    fn broken(&self) -> impl Iterator<Item = Broken> {
-        self.entries.values().filter_map(|entry| entry.broken.clone())
-    }
-
-    fn named(&self) -> impl Iterator<Item = &DataRef> {
-        self.entries.values().flat_map(|entry| &entry.named)
-    }
-}
-
-enum Taken {
-    Nothing,
-    Shown,
-    Complete,
-}
 
 struct Collector {
     servers: ObjectStore<SendingServer>,
@@ -208,9 +64,8 @@ impl Collector {
             Change::Fetched(named, content) => {
                 let is_new = self.references.fetched(&named, content);
                 if is_new {
-                    self.servers.release(&self.references);
-                    self.plans.release(&self.references);
-                    self.campaigns.release(&self.references);
+                    self.servers.release(&named, &self.references);
+                    self.campaigns.release(&named, &self.references);
                 }
                 if is_new { Taken::Shown } else { Taken::Nothing }
             }
@@ -271,12 +126,11 @@ impl Collector {
 
     /// Whether everything was read once.
     fn is_complete(&self) -> bool {
-        self.incomplete == 0 && self.servers.held == 0 && self.campaigns.held == 0
+        self.incomplete == 0 && !self.servers.is_waiting() && !self.campaigns.is_waiting()
     }
 
     fn snapshot(&mut self) -> Arc<Snapshot> {
-        let needed = self.servers.named().chain(self.campaigns.named()).collect();
-        self.references.retain(&needed);
+        self.references.forget_unused();
         let (secrets, config_maps) = self.references.stores();
         Arc::new(Snapshot {
             servers: self.servers.shown(),

@@ -8,7 +8,14 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::{
     resources::secret::SecretValue,
-    source::cluster::{change::Content, objects, tests::client_to_nowhere},
+    source::{
+        Origin,
+        cluster::{
+            change::{Content, DataRef, Observed},
+            objects,
+            tests::client_to_nowhere,
+        },
+    },
 };
 
 fn collector() -> Collector {
@@ -71,6 +78,50 @@ async fn an_object_is_shown_once_what_it_names_is_known() {
     let other = json!({"host": "b.example.com", "auth": {"secretRef": {"name": "other"}}});
     assert!(!collector.take(server("shop", "a", 2, other)));
     assert_eq!(collector.snapshot().servers.values().next().expect("a server").object.generation(), 1);
+}
+
+#[tokio::test]
+async fn objects_that_share_what_they_name_wait_for_the_rest_of_it_each() {
+    let mut collector = collector();
+    let known = |name: &str| Change::Fetched(DataRef::secret("shop", name), Content::Absent);
+    let with = |login: &str, ca: &str| json!({"host": "a.example.com", "auth": {"secretRef": {"name": login}}, "caRef": {"name": ca, "key": "ca.crt"}});
+    for (name, ca) in [("a", "ca-1"), ("b", "ca-1"), ("c", "ca-2")] {
+        assert!(!collector.take(server("shop", name, 1, with("login", ca))));
+    }
+    collector.take(known("login"));
+    assert_eq!(names(&mut collector), [""; 0]);
+    collector.take(known("ca-1"));
+    assert_eq!(names(&mut collector), ["shop/a", "shop/b"]);
+    assert!(!collector.is_complete());
+    // A newer version that waits for something else is not shown by what the older one waited for.
+    collector.take(server("shop", "c", 2, with("login", "ca-3")));
+    collector.take(known("ca-2"));
+    assert_eq!(names(&mut collector), ["shop/a", "shop/b"]);
+    collector.take(known("ca-3"));
+    assert_eq!(names(&mut collector), ["shop/a", "shop/b", "shop/c"]);
+    assert!(collector.is_complete());
+
+    // What nothing names any more is forgotten, and fetched again for whoever names it next.
+    let gone = seen(WatchStep::Gone, "shop", "c", 2, with("login", "ca-3"));
+    assert!(collector.take(gone));
+    assert_eq!(names(&mut collector), ["shop/a", "shop/b"]);
+    assert!(!collector.take(server("shop", "d", 1, with("login", "ca-3"))), "it waits");
+    assert!(collector.take(server("shop", "e", 1, with("login", "ca-1"))), "what others still name is known");
+    assert!(!collector.is_complete());
+    collector.take(seen(WatchStep::Gone, "shop", "d", 1, with("login", "ca-3")));
+    assert!(collector.is_complete(), "nobody waits for what is gone");
+}
+
+#[tokio::test]
+async fn snapshots_share_the_kinds_that_did_not_change() {
+    let mut collector = collector();
+    collector.take(server("shop", "a", 1, json!({"host": "a.example.com"})));
+    let (first, second) = (collector.snapshot(), collector.snapshot());
+    assert!(Arc::ptr_eq(&first.servers, &second.servers));
+    collector.take(server("shop", "b", 1, json!({"host": "a.example.com"})));
+    let third = collector.snapshot();
+    assert!(Arc::ptr_eq(&first.plans, &third.plans) && !Arc::ptr_eq(&first.servers, &third.servers));
+    assert_eq!((first.servers.len(), third.servers.len()), (1, 2));
 }
 
 #[tokio::test]

@@ -1,10 +1,6 @@
 //! The Secrets and ConfigMaps that objects name: fetched by name, and again when their metadata changes. No others.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
@@ -40,6 +36,10 @@ pub(super) struct References {
     /// None until the first fetch has succeeded.
     known: BTreeMap<DataRef, Option<Content>>,
     fetches: BTreeMap<DataRef, AbortHandle>,
+    /// How many objects name each.
+    uses: BTreeMap<DataRef, usize>,
+    /// Whether something is known that nothing names.
+    has_unused: bool,
     secrets: SecretStore,
     config_maps: ConfigMapStore,
     is_stale: bool,
@@ -53,9 +53,31 @@ impl References {
             permits: Arc::new(Semaphore::new(FETCHES_MAX)),
             known: BTreeMap::new(),
             fetches: BTreeMap::new(),
+            uses: BTreeMap::new(),
+            has_unused: false,
             secrets: SecretStore::of_cluster(BTreeMap::new(), BTreeMap::new()),
             config_maps: ConfigMapStore::default(),
             is_stale: false,
+        }
+    }
+
+    /// One more object names these.
+    pub fn add_uses(&mut self, named: &[DataRef]) {
+        for named in named {
+            *self.uses.entry(named.clone()).or_default() += 1;
+        }
+    }
+
+    /// One object fewer names these.
+    pub fn drop_uses(&mut self, named: &[DataRef]) {
+        for named in named {
+            if let Some(uses) = self.uses.get_mut(named) {
+                *uses -= 1;
+                if *uses == 0 {
+                    self.uses.remove(named);
+                    self.has_unused = true;
+                }
+            }
         }
     }
 
@@ -63,6 +85,7 @@ impl References {
     pub fn ask(&mut self, named: &[DataRef]) -> bool {
         let mut is_known = true;
         for named in named {
+            self.has_unused |= !self.uses.contains_key(named);
             if let Some(content) = self.known.get(named) {
                 is_known &= content.is_some();
             } else if !is_name(&named.key.name) {
@@ -76,9 +99,9 @@ impl References {
         is_known
     }
 
-    /// Whether all of these are known.
-    pub fn knows(&self, named: &[DataRef]) -> bool {
-        named.iter().all(|named| self.known.get(named).is_some_and(Option::is_some))
+    /// Those of these that are not known yet.
+    pub fn unknown<'a>(&self, named: &'a [DataRef]) -> impl Iterator<Item = &'a DataRef> {
+        named.iter().filter(|named| self.known.get(named).is_none_or(Option::is_none))
     }
 
     /// This one changed or was deleted.
@@ -114,12 +137,15 @@ impl References {
     }
 
     /// Forgets what nothing names any more.
-    pub fn retain(&mut self, needed: &BTreeSet<&DataRef>) {
+    pub fn forget_unused(&mut self) {
+        if !std::mem::take(&mut self.has_unused) {
+            return;
+        }
         let before = self.known.len();
-        self.known.retain(|named, _| needed.contains(named));
+        self.known.retain(|named, _| self.uses.contains_key(named));
         self.is_stale |= self.known.len() != before;
         self.fetches.retain(|named, fetch| {
-            let keep = needed.contains(named);
+            let keep = self.uses.contains_key(named);
             if !keep {
                 fetch.abort();
             }

@@ -175,9 +175,9 @@ pub(super) fn snapshot(world: &Objects) -> (Snapshot, BTreeMap<Key, SecretData>)
     let (mut secrets, mut config_maps) = (BTreeMap::new(), BTreeMap::new());
     for ((kind, key), held) in world {
         match &held.body {
-            Body::Server(object) => drop(snapshot.servers.insert(key.clone(), held.sourced(object))),
-            Body::Plan(object) => drop(snapshot.plans.insert(key.clone(), held.sourced(object))),
-            Body::Campaign(object) => drop(snapshot.campaigns.insert(key.clone(), held.sourced(object))),
+            Body::Server(object) => drop(Arc::make_mut(&mut snapshot.servers).insert(key.clone(), held.sourced(object))),
+            Body::Plan(object) => drop(Arc::make_mut(&mut snapshot.plans).insert(key.clone(), held.sourced(object))),
+            Body::Campaign(object) => drop(Arc::make_mut(&mut snapshot.campaigns).insert(key.clone(), held.sourced(object))),
             Body::Secret(data) => drop(secrets.insert(key.clone(), data.clone())),
             Body::ConfigMap(data) => drop(config_maps.insert(key.clone(), data.clone())),
             Body::Namespace(labels) => drop(snapshot.namespaces.insert(key.name.to_string(), labels.clone())),
