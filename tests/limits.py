@@ -25,6 +25,8 @@ TOO_FAST = {
     ),
     "rspamd": ("content", "451 4.7.1 Ratelimit exceeded"),
 }
+# How much later than the next one a message may arrive on a busy machine.
+LATE_SECONDS = 0.05
 
 
 class Paced:
@@ -122,9 +124,10 @@ def pool(place, quick: bool) -> str:
         end = time.monotonic()
         process.kill()
     rates = [times.between(begin, end) / (end - begin) for times in (fast, slow)]
-    most = [times.most_in(1.0) for times in (fast, slow)]
+    # By when they arrive, which on a busy machine is up to this much later for one than for the next.
+    most = [times.most_in(1.0 - LATE_SECONDS) for times in (fast, slow)]
     require(sum(rates) > 0.97 * 105, f"only {rates} a second")
-    require(most[0] <= 101 and most[1] <= 6, f"{most} in a second")
+    require(most[0] <= 100 and most[1] <= 5, f"{most} in a second")
     return f"{rates[0]:.1f} and {rates[1]:.1f} a second; at most {most[0]} and {most[1]} in any second"
 
 
