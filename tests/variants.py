@@ -60,7 +60,12 @@ def content(**more) -> dict:
 
 
 def write(fleet: fleets.Fleet, spec: dict, port: int, **campaign):
-    """The folder of a campaign with this content."""
+    """The folder of a campaign with this content, over one SMTP server."""
+    write_over(fleet, spec, fleets.smtp_server("relay", port, **campaign.pop("server", {})), **campaign)
+
+
+def write_over(fleet: fleets.Fleet, spec: dict, *server: dict, **campaign):
+    """The same over a server `relay`, perhaps with its Secret."""
     mails = fleet.config / "mails"
     mails.mkdir(exist_ok=True)
     (mails / "spring.html").write_text(HTML)
@@ -68,9 +73,8 @@ def write(fleet: fleets.Fleet, spec: dict, port: int, **campaign):
     rows = "".join(f"{fleets.address(number)},Person {number},{language(number)}\n" for number in range(PEOPLE))
     (fleet.config / "people.csv").write_text(f"email,name,language\n{rows}")
     config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mails"}, "data": {"fr.mjml": FRENCH}}
-    server = fleets.smtp_server("relay", port, **campaign.pop("server", {}))
     letter = {"subject": "Spring, {{ name }}", "content": spec, **campaign}
-    fleet.write("fleet.yaml", server, fleets.plan("pro", "relay"), config_map, fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, **letter))
+    fleet.write("fleet.yaml", *server, fleets.plan("pro", "relay"), config_map, fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, **letter))
 
 
 def read(raw: bytes) -> dict:
@@ -213,13 +217,9 @@ def in_calls_of_vendors(place):
         with Vendor(kind) as vendor:
             fleet = place.fleet(kind)
             # The same for all of a language, so that messages can share what a call has once.
-            same = {"text": "Dear reader\n", "preheader": None, "htmlFrom": None}
             variants = {"en": {}, "de": {"subject": "Frühling, {{ name }}", "text": "Guten Tag\n"}, "fr": {"subject": "Printemps, {{ name }}", "text": "Bonjour\n"}}
-            spec = {name: value for name, value in content(**same, variants=variants).items() if value is not None}
-            write(fleet, spec, port=1)
             server = fleets.resource("SendingServer", "relay", {"provider": vendor.spec(batchSize=10), "limits": {"connections": 2}})
-            campaign = fleets.campaign("spring", "pro", {"csv": {"path": "people.csv"}}, subject="Spring, {{ name }}", content=spec)
-            fleet.write("fleet.yaml", server, vendor.secret(), fleets.plan("pro", "relay"), campaign)
+            write_over(fleet, {"text": "Dear reader\n", "variantField": "language", "variants": variants}, server, vendor.secret())
             code, output = fleet.run_once(seconds=SECONDS)
             require(code == 0, f"{kind}: exit {code}: {output}")
             calls = [read_call(json.loads(body)) for _, _, _, body in vendor.requests if b"@example.com" in body]
