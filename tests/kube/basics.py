@@ -57,8 +57,9 @@ def conditions(place: Clusters) -> str:
             obj = api.get(kind, namespace, name)
             require(obj["status"]["observedGeneration"] == obj["metadata"]["generation"] == 1, f"{kind}: {obj['status']['observedGeneration']}")
             require(not condition_of(obj["status"], "Stalled"), f"{kind} is stalled: {obj['status']['conditions']}")
-        reasons = [event["reason"] for event in api.list("Event", namespace) if event["regarding"]["name"] == "spring"]
-        require("Completed" in reasons and len(reasons) == len(set(reasons)), f"the campaign's events are {reasons}")
+        wait_until(lambda: "Completed" in api.event_reasons(namespace, "spring"), 10, "the event of the completion", every=0.1)
+        reasons = api.event_reasons(namespace, "spring")
+        require(len(reasons) == len(set(reasons)), f"the campaign's events are {reasons}")
         described = kubectl("describe", "campaign/spring")
         require("Completed" in described and "Events:" in described, "`kubectl describe` shows no events")
     return f"all conditions within {waited:.1f} s of the last apply"
@@ -241,8 +242,8 @@ def unparsable(place: Clusters) -> str:
                 ready = api.condition("SendingServer", namespace, name, "Ready")
                 require(ready["status"] == "False" and ready["message"], f"{name}: {ready}")
                 require(api.status("SendingServer", namespace, name)["state"] == "Inactive", f"{name} is not Inactive")
-            told = lambda: [event["reason"] for event in api.list("Event", namespace) if event["regarding"]["name"] == UNWRITABLE]  # noqa: E731
-            require(wait_until(told, 10, "an event") == ["Unreadable"], f"the events of {UNWRITABLE} are {told()}")
+            reasons = wait_until(lambda: api.event_reasons(namespace, UNWRITABLE), 10, "an event")
+            require(reasons == ["Unreadable"], f"the events of {UNWRITABLE} are {reasons}")
             # One is fixed, and is used.
             fixed = {"spec": {"provider": {"smtp": {"host": "127.0.0.1", "port": sink.port, "encryption": "None"}}}}
             api.merge("SendingServer", namespace, "wrong-type", fixed)
@@ -289,7 +290,8 @@ def flapping_server(place: Clusters) -> str:
         sink.start()
         api.wait_condition("SendingServer", namespace, "relay", "Ready", seconds=30, status="True")
         api.wait_condition("Plan", namespace, "pro", "Ready", seconds=5, status="True")
-        reasons = [event["reason"] for event in api.list("Event", namespace) if event["regarding"]["name"] == "relay"]
+        wait_until(lambda: len(api.event_reasons(namespace, "relay")) >= 2, 10, "the events of both transitions", every=0.1)
+        reasons = api.event_reasons(namespace, "relay")
         require(sorted(reasons) == ["Active", "ConnectionRefused"], f"the server's events are {reasons}")
     return "one event each"
 
@@ -400,8 +402,7 @@ def promoted_by_annotation(place: Clusters) -> str:
         kubectl("annotate", "--overwrite", "campaign/spring", "mailfleet.dev/promote=two")
         kubectl("wait", "--for=condition=Completed", "campaign/spring", "--timeout=30s")
         require(sorted(server.taken.values()) == [1] * recipients, f"{server.taken.total()} messages for {recipients} people")
-        events = {(event["reason"], event["type"]) for event in api.list("Event", namespace) if event["regarding"]["name"] == "spring"}
-        require(("RolloutWaiting", "Normal") in events, f"{events}")
+        wait_until(lambda: "RolloutWaiting" in api.event_reasons(namespace, "spring", "Normal"), 10, "the event of the step that waits", every=0.1)
     return f"{first}, {second}, {recipients}"
 
 

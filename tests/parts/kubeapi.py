@@ -123,6 +123,11 @@ class KubeApi:
                 return None
             raise
 
+    def event_reasons(self, namespace: str, name: str, kind: str = "") -> list[str]:
+        """The reasons of the events about an object, of one type where it is given. An event is written after the status."""
+        events = (event for event in self.list("Event", namespace) if event["regarding"]["name"] == name)
+        return [event["reason"] for event in events if kind in ("", event["type"])]
+
     def list(self, kind: str, namespace: str = "") -> list[dict]:
         """All objects of a kind, in pages of 500."""
         items, token = [], ""
