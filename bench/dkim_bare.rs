@@ -14,7 +14,7 @@ use std::{
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
-use mailfleet::dkim::{Content, Fields, PrivateKey, Signer, body_hash};
+use mailfleet::dkim::{Content, Covered, Fields, PrivateKey, Signer, body_hash};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Processor time of this process, microseconds.
@@ -54,7 +54,9 @@ fn main() {
     let signer = Signer::new("news.example.com", "s1", key.clone());
     // What is hashed beside the body: the header fields, and the signature's own without the signature.
     let mut field = Vec::new();
-    signer.write(&mut read.covered(&Fields::UNTOUCHED), &body_hash(read.body), 1_790_000_000, &mut field).expect("a signature");
+    let mut covered = Covered::default();
+    read.cover(&Fields::UNTOUCHED, &mut covered);
+    signer.write(&mut covered, &body_hash(read.body), 1_790_000_000, &mut field).expect("a signature");
     let unsigned = field.windows(3).rposition(|end| end == b" b=").map_or(0, |at| at + 3);
     let header = [&field[..unsigned], &message[..message.len() - read.body.len()]].concat();
     let bare = || {
@@ -63,7 +65,8 @@ fn main() {
     };
     let ours = || {
         let read = Content::read(&message);
-        let (mut covered, hash, mut out) = (read.covered(&Fields::UNTOUCHED), body_hash(read.body), Vec::with_capacity(1024));
+        let (mut covered, hash, mut out) = (Covered::default(), body_hash(read.body), Vec::with_capacity(1024));
+        read.cover(&Fields::UNTOUCHED, &mut covered);
         signer.write(&mut covered, &hash, 1_790_000_000, &mut out).expect("a signature");
         std::hint::black_box(out);
     };

@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 const GATHERED: usize = 4096;
 const GATHERED_RUN_MAX: usize = 512;
 /// Bytes that are looked at together.
-const CHUNK: usize = 16;
+const CHUNK: usize = 64;
 
 /// The hash of a body in its canonical form (`bh=`), SHA-256.
 #[must_use]

@@ -74,10 +74,10 @@ impl<'a> Content<'a> {
         if domain.is_ascii() { Some(domain.to_ascii_lowercase()) } else { idna::domain_to_ascii(domain).ok() }
     }
 
-    /// What signatures of the message cover.
-    #[must_use]
-    pub fn covered(&self, fields: &Fields) -> Covered {
-        let mut covered = Covered { names: Vec::with_capacity(400), canonical: Vec::with_capacity(3072) };
+    /// What signatures of the message cover, in place of what was there before.
+    pub fn cover(&self, fields: &Fields, covered: &mut Covered) {
+        covered.names.clear();
+        covered.canonical.clear();
         let mut column = " h=".len();
         for (name, cover) in fields.0 {
             // From the last one upwards (RFC 6376, 5.4.2).
@@ -105,12 +105,12 @@ impl<'a> Content<'a> {
                 column += name.len();
             }
         }
-        covered
     }
 }
 
-/// What the signatures of a message cover: the names of header fields, and these in their canonical form.
-#[derive(Debug)]
+/// What the signatures of a message cover: the names of header fields, and these in their canonical form. One serves for any number
+/// of messages, so that its memory is asked for once.
+#[derive(Debug, Default)]
 pub struct Covered {
     names: Vec<u8>,
     canonical: Vec<u8>,

@@ -1,6 +1,14 @@
 //! The hashes of bodies that many messages share: a campaign whose body is the same for everybody needs one.
+//!
+//! A body is kept once it comes a second time. Most bodies are one recipient's own: of these only a fingerprint is noted, so that
+//! they cost no lookup among the others and their memory is free as soon as they are sent.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::{
+    hash::{BuildHasher as _, Hash as _, Hasher as _},
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use foldhash::quality::RandomState;
 
 use crate::{
     dkim::body_hash_of,
@@ -15,13 +23,33 @@ const ALL_MAX: usize = 16 << 20;
 const MESSAGE_MAX: usize = 1024 * 1024;
 /// The shortest body that is worth a comparison.
 const BODY_MIN: usize = 256;
+/// Fingerprints that are noted, a power of two; a newer one takes the place of one with the same end.
+const SEEN: usize = 1024;
 
-/// Bodies that were hashed, the last one first.
+/// Bodies that were hashed.
 #[derive(Default)]
-pub struct Bodies(Mutex<Vec<Known>>);
+pub struct Bodies {
+    state: RandomState,
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    /// The one that was used last is first.
+    known: Vec<Known>,
+    /// The fingerprints of bodies that came once.
+    seen: Box<[u64]>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { known: Vec::new(), seen: vec![0; SEEN].into() }
+    }
+}
 
 #[derive(Clone)]
 struct Known {
+    /// Whether two bodies have the same one says nothing yet: they are compared.
+    fingerprint: u64,
     /// The message's own bytes, and where its body begins.
     content: Arc<[u8]>,
     begin: usize,
@@ -31,20 +59,8 @@ struct Known {
 }
 
 impl Known {
-    /// A body whose hash is not known yet.
-    fn new(content: &Pieces, begin: usize) -> Self {
-        let shared = content.inserts().map(|(at, shared)| (at - begin.min(at), Arc::downgrade(shared))).collect();
-        let pieces: Vec<&[u8]> = content.after(begin).collect();
-        Self { content: content.own_held(), begin, shared, hash: body_hash_of(&pieces) }
-    }
-
-    /// Whether it may be the body of a message, as far as lengths tell.
-    fn is_like(&self, content: &Pieces, begin: usize) -> bool {
-        self.content.len() - self.begin == content.own().len() - begin && self.shared.len() == content.inserts().len()
-    }
-
     fn is(&self, content: &Pieces, begin: usize) -> bool {
-        self.is_like(content, begin)
+        self.shared.len() == content.inserts().len()
             && self
                 .shared
                 .iter()
@@ -54,37 +70,65 @@ impl Known {
     }
 }
 
-impl Bodies {
-    /// The hash of a message's body, which begins there among its own bytes.
-    pub fn hash(&self, content: &Pieces, begin: usize) -> [u8; 32] {
-        if content.own().len() - begin < BODY_MIN || content.own().len() > MESSAGE_MAX {
-            return body_hash_of(&content.after(begin).collect::<Vec<_>>());
-        }
-        // Bodies that differ mostly differ in length, or early.
-        let first = self.lock().first().filter(|known| known.is_like(content, begin)).cloned();
-        if let Some(known) = first.filter(|known| known.is(content, begin)) {
-            return known.hash;
-        }
-        let others: Vec<Known> = self.lock().iter().filter(|known| known.is_like(content, begin)).cloned().collect();
-        let known = others.into_iter().find(|known| known.is(content, begin)).unwrap_or_else(|| Known::new(content, begin));
-        let hash = known.hash;
-        let mut bodies = self.lock();
-        // What was used last is kept longest.
-        bodies.retain(|other| !Arc::ptr_eq(&other.content, &known.content));
-        bodies.insert(0, known);
+impl Kept {
+    /// The body with this fingerprint.
+    fn find(&mut self, fingerprint: u64) -> Option<Known> {
+        let at = self.known.iter().position(|known| known.fingerprint == fingerprint)?;
+        self.known[..=at].rotate_right(1);
+        self.known.first().cloned()
+    }
+
+    /// Notes a body that was hashed; returns whether it came before.
+    fn is_second(&mut self, fingerprint: u64) -> bool {
+        // The place is below SEEN, whatever a usize is.
+        let place = usize::try_from(fingerprint % SEEN as u64).unwrap_or(0);
+        std::mem::replace(&mut self.seen[place], fingerprint) == fingerprint
+    }
+
+    fn keep(&mut self, body: Known) {
+        self.known.retain(|other| other.fingerprint != body.fingerprint);
+        self.known.insert(0, body);
         let mut held = 0;
-        let fitting = bodies.iter().take(BODIES_MAX).take_while(|known| {
+        let fitting = self.known.iter().take(BODIES_MAX).take_while(|known| {
             held += known.content.len();
             held <= ALL_MAX
         });
         let fitting = fitting.count();
-        bodies.truncate(fitting);
+        self.known.truncate(fitting);
+    }
+}
+
+impl Bodies {
+    /// The hash of a message's body, which begins there among its own bytes.
+    pub fn hash(&self, content: &Pieces, begin: usize) -> [u8; 32] {
+        let hashed = || body_hash_of(&content.after(begin).collect::<Vec<_>>());
+        if content.own().len() - begin < BODY_MIN || content.own().len() > MESSAGE_MAX {
+            return hashed();
+        }
+        let fingerprint = self.fingerprint(content, begin);
+        let known = self.lock().find(fingerprint);
+        if let Some(known) = known.filter(|known| known.is(content, begin)) {
+            return known.hash;
+        }
+        let hash = hashed();
+        let mut kept = self.lock();
+        if kept.is_second(fingerprint) {
+            let shared = content.inserts().map(|(at, shared)| (at - begin.min(at), Arc::downgrade(shared))).collect();
+            kept.keep(Known { fingerprint, content: content.own_held(), begin, shared, hash });
+        }
         hash
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Known>> {
+    fn fingerprint(&self, content: &Pieces, begin: usize) -> u64 {
+        let mut hasher = self.state.build_hasher();
+        hasher.write(&content.own()[begin..]);
+        content.inserts().for_each(|(at, shared)| (at - begin.min(at), Arc::as_ptr(shared).addr()).hash(&mut hasher));
+        hasher.finish()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
         // The list is whole whatever happened to the last holder of the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,38 +137,60 @@ mod tests {
     use super::*;
     use crate::dkim::body_hash;
 
+    /// The body is hashed so often; the hash is that of the last time.
+    fn hash_times(bodies: &Bodies, times: usize, content: &Pieces) -> [u8; 32] {
+        let begin = content.own().windows(4).position(|at| at == b"\r\n\r\n").expect("a body") + 4;
+        (0..times).map(|_| bodies.hash(content, begin)).last().expect("a hash")
+    }
+
+    fn message(head: &str, body: &str) -> Pieces {
+        Pieces::from(format!("{head}\r\n\r\n{body}").into_bytes())
+    }
+
+    fn long(letter: &str) -> String {
+        format!("{}\r\n", letter.repeat(600))
+    }
+
     #[test]
-    fn a_body_is_hashed_once_and_none_is_taken_for_another() {
+    fn a_body_is_kept_when_it_comes_again_and_none_is_taken_for_another() {
         let bodies = Bodies::default();
-        let message = |head: &str, body: &str| Pieces::from(format!("{head}\r\n\r\n{body}").into_bytes());
-        let hash = |content: &Pieces| {
-            let begin = content.own().windows(4).position(|at| at == b"\r\n\r\n").expect("a body") + 4;
-            bodies.hash(content, begin)
-        };
-        let long = |letter: &str| format!("{}\r\n", letter.repeat(600));
-        let first = message("To: a", &long("a"));
-        assert_eq!(hash(&first), body_hash(long("a").as_bytes()));
-        assert_eq!(hash(&message("To: somebody else", &long("a"))), body_hash(long("a").as_bytes()));
-        assert!(bodies.lock()[0].content.as_ptr() == first.own().as_ptr(), "the first message's hash serves the second");
+        let is_first = |message: &Pieces| bodies.lock().known.first().is_some_and(|known| known.content.as_ptr() == message.own().as_ptr());
+        let (first, second) = (message("To: a", &long("a")), message("To: somebody else", &long("a")));
+        assert_eq!(hash_times(&bodies, 1, &first), body_hash(long("a").as_bytes()));
+        assert!(bodies.lock().known.is_empty(), "nothing is kept of what may be one recipient's own");
+        assert_eq!(hash_times(&bodies, 2, &second), body_hash(long("a").as_bytes()));
+        assert!(is_first(&second), "it came twice");
+        assert_eq!(hash_times(&bodies, 1, &first), body_hash(long("a").as_bytes()));
+        assert!(is_first(&second), "one message's hash serves the next");
         // Of equal length, and different at the end.
         let close = format!("{}b\r\n", "a".repeat(599));
-        assert_eq!(hash(&message("To: c", &close)), body_hash(close.as_bytes()));
+        assert_eq!(hash_times(&bodies, 2, &message("To: c", &close)), body_hash(close.as_bytes()));
         for number in 0..BODIES_MAX + 2 {
-            hash(&message("To: d", &format!("{number:0600}\r\n")));
-            hash(&first);
+            hash_times(&bodies, 2, &message("To: d", &format!("{number:0600}\r\n")));
+            hash_times(&bodies, 1, &first);
         }
-        assert_eq!(bodies.lock().len(), BODIES_MAX);
-        assert!(bodies.lock()[0].content.as_ptr() == first.own().as_ptr(), "what is used stays");
+        assert_eq!(bodies.lock().known.len(), BODIES_MAX);
+        assert!(is_first(&second), "what is used stays");
         let large = message("To: e", &"x".repeat(MESSAGE_MAX));
-        hash(&large);
-        assert!(bodies.lock().iter().all(|known| known.content.as_ptr() != large.own().as_ptr()), "large messages are not kept");
+        hash_times(&bodies, 3, &large);
+        assert!(bodies.lock().known.iter().all(|known| known.content.as_ptr() != large.own().as_ptr()), "large messages are not kept");
         for number in 0..40 {
-            hash(&message("To: f", &format!("{number:04}{}\r\n", "x".repeat(900_000))));
-            hash(&first);
+            hash_times(&bodies, 2, &message("To: f", &format!("{number:04}{}\r\n", "x".repeat(900_000))));
+            hash_times(&bodies, 1, &first);
         }
-        let held: usize = bodies.lock().iter().map(|known| known.content.len()).sum();
+        let held: usize = bodies.lock().known.iter().map(|known| known.content.len()).sum();
         assert!((ALL_MAX / 2..=ALL_MAX).contains(&held), "{held} bytes are held");
-        assert!(bodies.lock()[0].content.as_ptr() == first.own().as_ptr(), "what is used stays");
+        assert!(is_first(&second), "what is used stays");
+    }
+
+    #[test]
+    fn equal_fingerprints_are_not_equal_bodies() {
+        let bodies = Bodies::default();
+        let (one, other) = (message("To: a", &long("a")), message("To: a", &long("b")));
+        hash_times(&bodies, 2, &one);
+        let fingerprint = bodies.fingerprint(&other, "To: a\r\n\r\n".len());
+        bodies.lock().known[0].fingerprint = fingerprint;
+        assert_eq!(hash_times(&bodies, 3, &other), body_hash(long("b").as_bytes()));
     }
 
     #[test]
@@ -141,9 +207,11 @@ mod tests {
             let (content, begin) = message(to, shared);
             let whole = content.whole();
             assert_eq!(&whole[begin..begin + 3], b"xxx");
-            assert_eq!(bodies.hash(&content, begin), body_hash(&whole[begin..]), "{to}");
+            for _ in 0..2 {
+                assert_eq!(bodies.hash(&content, begin), body_hash(&whole[begin..]), "{to}");
+            }
         }
-        assert_eq!(bodies.lock().len(), 2, "the place in the message does not count, and what is shared does");
+        assert_eq!(bodies.lock().known.len(), 2, "the place in the message does not count, and what is shared does");
         assert_eq!(Arc::strong_count(&one), 1);
     }
 }
