@@ -138,10 +138,18 @@ pub struct Reader {
 }
 
 /// Rows that bring nobody new. Beyond a bound they end the reading: an endless audience would otherwise be read forever.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Useless {
     useful: u64,
-    useless: u64,
+    others: u64,
+    /// Useless rows that the audience may have whatever else it has.
+    pub(crate) max: u64,
+}
+
+impl Default for Useless {
+    fn default() -> Self {
+        Self { useful: 0, others: 0, max: Self::MAX }
+    }
 }
 
 impl Useless {
@@ -159,8 +167,8 @@ impl Useless {
 
     /// Counts a useless row and its bytes, and says whether there are too many.
     pub(crate) const fn is_too_much(&mut self, bytes: u64) -> bool {
-        self.useless += 1 + bytes / Self::ROW;
-        self.useless > Self::MAX && self.useless / Self::FOR_EACH > self.useful
+        self.others += 1 + bytes / Self::ROW;
+        self.others > self.max && self.others / Self::FOR_EACH > self.useful
     }
 }
 

@@ -429,13 +429,14 @@ fn an_endless_useless_audience_is_not_read_forever() {
     };
     let runtime = runtime();
     for (input, words) in [
-        (Input::csv(packed(b"nobody\n", 12 << 20)), "more than 1000000 rows cannot be used (the last, line"),
-        (Input::JsonLines(packed(b"{}\n", 12 << 20)), "more than 1000000 rows cannot be used"),
+        (Input::csv(packed(b"nobody\n", 1 << 20)), "rows cannot be used (the last, line"),
+        (Input::JsonLines(packed(b"{}\n", 1 << 20)), "rows cannot be used"),
         (Input::csv(packed(b"\n", 70 << 20)), "64 MiB without a row"),
         (Input::JsonLines(packed(b"x", 70 << 20)), "64 MiB without a row"),
         (Input::JsonLines(packed(b" \n", 70 << 20)), "64 MiB without a row"),
     ] {
-        let reader = Reader::open(&input, runtime.handle()).expect("it opens");
+        let mut reader = Reader::open(&input, runtime.handle()).expect("it opens");
+        reader.useless.max = 20_000;
         let error = reader.last().expect("an end").expect_err("an error");
         assert!(error.message.contains(words) && error.needs_person && error.message.len() < 400, "{error}");
     }

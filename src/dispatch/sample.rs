@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
 
-    const PEOPLE: u64 = 20_000;
+    const PEOPLE: u64 = 4_000;
 
     fn sample(seed: u64, run: &str, percent: &str, people: impl Iterator<Item = String>) -> BTreeSet<String> {
         let sample = Sample::new(RunSeed::new(seed, "shop", "spring", run), Percent::parse(percent).expect("good"));
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_sample_is_the_same_whatever_the_order_and_the_spelling_and_steps_are_nested() {
         let shares = ["0.1", "1", "10", "12.5", "50", "99.999", "100"];
-        for seed in 0..8 {
+        for seed in 0..4 {
             let samples: Vec<_> = shares.iter().map(|share| sample(seed, "first", share, people())).collect();
             for (share, known) in shares.iter().zip(&samples) {
                 assert_eq!(sample(seed, "first", share, people().rev()), *known, "in another order");

@@ -58,7 +58,7 @@ fn a_key_is_its_own_key_whatever_it_is_made_of() {
         usize::try_from(state % bound as u64).expect("small")
     };
     let mut parsed = 0;
-    for _ in 0..60_000 {
+    for _ in 0..12_000 {
         let mut text = String::new();
         for _ in 0..draw(9) {
             match draw(12) {
@@ -78,8 +78,10 @@ fn a_key_is_its_own_key_whatever_it_is_made_of() {
             assert_eq!(Address::parse(address.as_str()).as_ref(), Ok(&address), "{text:?}");
         }
     }
-    assert!(parsed > 1_500, "{parsed} of them were addresses");
-    for letter in (0..=0x10_ffff).filter_map(char::from_u32) {
+    assert!(parsed > 300, "{parsed} of them were addresses");
+    // All letters of the planes whose letters have other forms, and a sample of the others.
+    let planes = (0..0x2_0000).chain(0x2_f000..0x3_0000).chain(0xe_0000..0xe_1000).chain((0x2_0000..=0x10_ffff).step_by(251));
+    for letter in planes.filter_map(char::from_u32) {
         for text in [format!("a{letter}@{letter}x"), format!("\"\\{letter}\"@x")] {
             let key = canonical(&text);
             assert_eq!(canonical(&key), key, "{text:?}");

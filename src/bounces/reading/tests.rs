@@ -144,7 +144,7 @@ fn altered(raw: &[u8], seed: u64) -> Vec<u8> {
 fn altered_mails_are_read_within_their_time() {
     let cases = cases();
     let mut longest = std::time::Duration::ZERO;
-    for seed in 0..6_000_u64 {
+    for seed in 0..2_000_u64 {
         let case = &cases[usize::try_from(seed).expect("small") % cases.len()];
         let raw = altered(&case.raw, seed);
         let began = Instant::now();
