@@ -167,7 +167,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     (AWS_IDENTITY, "is not the ARN of an identity; write it like arn:aws:ses:eu-west-1:123456789012:identity/shop.example"),
     (AWS_TOPIC, "is not the ARN of a topic; write it like arn:aws:sns:eu-west-1:123456789012:feedback"),
     (BASE64, "is not base64: letters, digits, `+` and `/` on one line, as the vendor shows the key"),
-    (UNSUBSCRIBE_URL, "is not a URL of one line that begins with https://, http:// or mailto:"),
+    (UNSUBSCRIBE_URL, "is not a URL of one line; it must begin with https://, http:// or mailto:"),
     (HOST, "is not a host name or address; write it like smtp.example.com, without the port, other alphabets as `xn--`"),
     (IP, "is not an IP address; write it like 203.0.113.25 or 2001:db8::25, without a prefix length"),
     (FOLDER_NAME, "is not a folder as an IMAP server lists it: ASCII letters, digits, signs and blanks (other letters in modified UTF-7)"),

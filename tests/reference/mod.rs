@@ -72,11 +72,17 @@ fn number(value: &Value) -> String {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { groups.join(",") } else { text.to_owned() }
 }
 
+/// What is before the first of these marks; all of it where there is none.
+fn before_any<'a>(text: &'a str, marks: &[&str]) -> &'a str {
+    let first = marks.iter().filter_map(|mark| text.find(mark)).min();
+    &text[..first.unwrap_or(text.len())]
+}
+
 /// The noun for what a text must be: `name` for "is not a name: …".
 fn noun(pattern: &str) -> String {
     let meaning = pattern::meaning(pattern).unwrap_or_else(|| panic!("{pattern} has no meaning"));
     let meaning = meaning.strip_prefix("is not a").map(|rest| rest.strip_prefix('n').unwrap_or(rest).trim_start());
-    meaning.map_or_else(|| "text".to_owned(), |rest| rest.split([':', ';', ',']).next().unwrap_or(rest).to_owned())
+    meaning.map_or_else(|| "text".to_owned(), |rest| before_any(rest, &[": ", "; ", ", "]).to_owned())
 }
 
 fn type_of(schema: &Value) -> String {
@@ -110,9 +116,9 @@ fn plural(noun: &str) -> String {
     if noun.starts_with('`') {
         return noun.to_owned();
     }
-    // Only the head takes the plural: names at a vendor.
-    let (head, rest) = noun.find(" at ").map_or((noun, ""), |at| noun.split_at(at));
-    format!("{head}{}{rest}", if head.ends_with('s') { "es" } else { "s" })
+    // Only the head takes the plural: names at a vendor, URLs that can be fetched.
+    let head = before_any(noun, &[" at ", " as ", " inside ", " like ", " of ", " that "]);
+    format!("{head}{}{}", if head.ends_with('s') { "es" } else { "s" }, &noun[head.len()..])
 }
 
 fn bounds_of(schema: &Value) -> String {
@@ -120,6 +126,7 @@ fn bounds_of(schema: &Value) -> String {
         (Value::Null, Value::Null) => None,
         (Value::Null, high) => Some(format!("at most {}{unit}", number(high))),
         (low, Value::Null) => Some(format!("at least {}{unit}", number(low))),
+        (low, high) if low == high && low == 1 => Some(format!("1{}", unit.trim_end_matches('s'))),
         (low, high) => Some(format!("{} to {}{unit}", number(low), number(high))),
     };
     let keys = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -148,7 +155,9 @@ fn default_of(about: &str) -> &str {
     let Some((before, _)) = about.split_once(" when absent") else { return "" };
     let start = [". ", "; ", ", ", ": "].iter().filter_map(|mark| before.rfind(mark).map(|at| at + mark.len())).max().unwrap_or(0);
     let default = &before[start..];
-    if default.ends_with(" when absent") || default.starts_with("The ") { "" } else { default }
+    // "…; when absent it follows the encryption" tells what follows, and not a value.
+    let is_sentence = default.ends_with(" when absent") || default.ends_with(';') || default.starts_with("The ");
+    if is_sentence { "" } else { default }
 }
 
 fn cell(text: &str) -> String {
@@ -276,8 +285,36 @@ fn defaults_are_found_in_descriptions() {
         ("`StartTls` when absent. There is no other.", "`StartTls`"),
         ("A person's switch, true when absent. False means Inactive.", "true"),
         ("The port; when absent it follows the encryption.", ""),
+        ("How the next page is found; when absent, there is one.", ""),
         ("Just a field.", ""),
     ] {
         assert_eq!(default_of(about), default, "{about}");
     }
+}
+
+#[test]
+fn the_type_of_a_text_is_the_noun_of_what_it_must_be() {
+    for (pattern, wanted, many) in [
+        (pattern::NAME, "name", "names"),
+        (pattern::UNSUBSCRIBE_URL, "URL of one line", "URLs of one line"),
+        (pattern::URL, "URL that can be fetched", "URLs that can be fetched"),
+        (pattern::INNER_PATH, "folder inside the state folder", "folders inside the state folder"),
+        (pattern::IP, "IP address", "IP addresses"),
+        (pattern::TIME_OF_DAY, "time of day", "times of day"),
+        (pattern::LABEL, "name at a vendor", "names at a vendor"),
+        (pattern::FOLDER_NAME, "folder as an IMAP server lists it", "folders as an IMAP server lists it"),
+        // "has several lines; …" has no noun.
+        (pattern::ONE_LINE, "text", "texts"),
+    ] {
+        assert_eq!(noun(pattern), wanted);
+        assert_eq!(plural(wanted), many);
+    }
+    assert_eq!(plural("`Mon`, `Tue`"), "`Mon`, `Tue`");
+}
+
+#[test]
+fn an_address_within_a_noun_does_not_end_it() {
+    assert_eq!(before_any("URL like https://example.com, or a path", &[": ", "; ", ", "]), "URL like https://example.com");
+    assert_eq!(before_any("name: letters, digits", &[": ", "; ", ", "]), "name");
+    assert_eq!(before_any("run", &[": "]), "run");
 }
