@@ -77,7 +77,7 @@ pub const REQUIREMENTS: [Requirement; 12] = [
         point: Point::Spf,
         name: "SPF",
         asked_by: ALL,
-        asks: "the domain of the envelope sender permits the addresses that send",
+        asks: "the SPF record of the envelope sender's domain permits the sending addresses",
         told_by: "DNS; a vendor's own envelope sender counts as met",
         fix: "publish the record that `mailfleet dns` prints",
     },
@@ -101,7 +101,7 @@ pub const REQUIREMENTS: [Requirement; 12] = [
         point: Point::Ptr,
         name: "PTR",
         asked_by: WITHOUT_OUTLOOK,
-        asks: "each address that sends has a name, and the name this address",
+        asks: "each sending address has a host name, which resolves back to it",
         told_by: "DNS, for a relay of your own; vendors' addresses count as met",
         fix: "have whoever provides the address set the record that `mailfleet dns` prints",
     },
@@ -110,22 +110,22 @@ pub const REQUIREMENTS: [Requirement; 12] = [
         name: "TLS",
         asked_by: &["Gmail"],
         asks: "messages are transmitted over TLS, to Gmail above all",
-        told_by: "`encryption` of the server, unless it is within your network; the connection from your relay to Gmail is not seen, and vendors encrypt theirs",
-        fix: "`encryption: StartTls` or `Tls`; let your relay use STARTTLS where it is offered (Postfix: `smtp_tls_security_level = may`)",
+        told_by: "`encryption` of the server, unless it is within your network; the connection from your relay to Gmail cannot be checked, and vendors encrypt theirs",
+        fix: "`encryption: StartTls` or `Tls`; have your relay use STARTTLS where it is offered (Postfix: `smtp_tls_security_level = may`)",
     },
     Requirement {
         point: Point::Format,
         name: "format",
         asked_by: WITHOUT_OUTLOOK,
         asks: "the message follows RFC 5322: one From with one address, and To, Subject, Date and a Message-ID once each",
-        told_by: "nothing: Mailfleet writes it so, and `headers` cannot repeat these fields",
+        told_by: "nothing: Mailfleet always does this, and `headers` cannot repeat these fields",
         fix: "nothing to do",
     },
     Requirement {
         point: Point::OwnDomain,
         name: "From domain",
         asked_by: WITHOUT_OUTLOOK,
-        asks: "the From domain is your own, and not gmail.com or the like, whose policies let nobody else send",
+        asks: "the From domain is your own, and not gmail.com or the like, whose policies forbid others to send",
         told_by: "`from`",
         fix: "send from a domain of your own",
     },
@@ -133,7 +133,7 @@ pub const REQUIREMENTS: [Requirement; 12] = [
         point: Point::Honest,
         name: "names and subject",
         asked_by: &["Gmail"],
-        asks: "the sender's name says who sends, without an address, the recipient's name or emoji, and no subject poses as an answer (`Re:`, `Fwd:`)",
+        asks: "the sender's name says who sends, without an address, the recipient's name or emoji, and the subject does not pose as a reply (`Re:`, `Fwd:`)",
         told_by: "`from.name` and `subject`",
         fix: "the name of your organisation in `from.name`, and a subject of the message's own",
     },
@@ -141,8 +141,8 @@ pub const REQUIREMENTS: [Requirement; 12] = [
         point: Point::Replies,
         name: "replies",
         asked_by: &["Outlook"],
-        asks: "the address in From or Reply-To exists and takes replies",
-        told_by: "`from` and `replyTo`, which are not to be a noreply address",
+        asks: "the address in From or Reply-To exists and accepts replies",
+        told_by: "`from` and `replyTo`, which must not be a no-reply address",
         fix: "`replyTo` with an address that somebody reads",
     },
     Requirement {
@@ -151,7 +151,7 @@ pub const REQUIREMENTS: [Requirement; 12] = [
         asked_by: WITHOUT_OUTLOOK,
         asks: "marketing mail can be unsubscribed from by one click (RFC 8058), within two days",
         told_by: "`unsubscribe`",
-        fix: "`unsubscribe: {oneClick: {}}`; beside `url`, your page has to take the POST",
+        fix: "`unsubscribe: {oneClick: {}}`; beside `url`, your page has to accept the POST",
     },
     Requirement {
         point: Point::VisibleLink,
@@ -166,8 +166,8 @@ pub const REQUIREMENTS: [Requirement; 12] = [
         name: "spam rate",
         asked_by: WITHOUT_OUTLOOK,
         asks: "fewer than 0.3% of the messages are reported as spam, better fewer than 0.1%",
-        told_by: "complaints that came back to the namespace, of its runs of the last 7 days; 0.3% are open, and from 0.1% on the message says so",
-        fix: "mail only those who asked for it, and less often those who never react",
+        told_by: "complaints about the namespace's runs of the last 7 days; 0.3% or more is not met, and from 0.1% on the message says so",
+        fix: "mail only people who asked for it, and mail those who never react less often",
     },
 ];
 
@@ -283,7 +283,8 @@ pub fn of_documents(spec: &CampaignSpec, shows_link: Option<bool>) -> Vec<Open> 
     let mut open = Vec::new();
     let domain = ascii(spec.from.address.rsplit_once('@').map_or("", |(_, domain)| domain));
     if provider_of(&domain).is_some() || FREE_MAIL.contains(&&*domain) {
-        let words = format!("{domain} is a mailbox provider's, whose policy lets nobody else send from it; send from a domain of your own");
+        let words =
+            format!("{domain} is a mailbox provider's, whose policy forbids others to send from it; send from a domain of your own");
         open.push(Open { point: Point::OwnDomain, field: "spec.from.address".into(), words });
     }
     let name = spec.from.name.as_deref().unwrap_or_default();
@@ -298,7 +299,7 @@ pub fn of_documents(spec: &CampaignSpec, shows_link: Option<bool>) -> Vec<Open> 
     let (field, answered) = spec.reply_to.as_ref().map_or(("spec.from.address", &spec.from), |mailbox| ("spec.replyTo.address", mailbox));
     let local: String = answered.address.split('@').next().unwrap_or_default().chars().filter(char::is_ascii_alphanumeric).collect();
     if UNREAD.contains(&&*local.to_ascii_lowercase()) {
-        let words = format!("{} takes no replies; name an address in `replyTo` that somebody reads", answered.address);
+        let words = format!("{} does not accept replies; name an address in `replyTo` that somebody reads", answered.address);
         open.push(Open { point: Point::Replies, field: field.into(), words });
     }
     let Some(unsubscribe) = &spec.unsubscribe else { return open };
@@ -306,7 +307,7 @@ pub fn of_documents(spec: &CampaignSpec, shows_link: Option<bool>) -> Vec<Open> 
     let scheme = url.as_deref().and_then(|url| Some(url.split_once(':')?.0)).filter(|scheme| !scheme.starts_with('{'));
     let words = match (one_click, scheme) {
         (None, _) => Some(
-            "there is no one-click unsubscription (RFC 8058): add `oneClick: {}` beside `url` once your page takes the POST, or in its place, and Mailfleet makes the page",
+            "there is no one-click unsubscription (RFC 8058): add `oneClick: {}` beside `url` once your page accepts the POST, or use it instead of `url`, and Mailfleet serves the page",
         ),
         (Some(_), Some("http" | "mailto")) => {
             Some("one-click unsubscription needs an https:// URL (RFC 8058), and has no effect with this one")
@@ -338,14 +339,14 @@ fn name_fault(name: &str) -> Option<String> {
     } else {
         return None;
     };
-    Some(format!("the sender's name holds {what}, which misleads people; it is to say who sends, and nothing else"))
+    Some(format!("the sender's name contains {what}, which misleads people; write only who sends"))
 }
 
 /// What Gmail would take amiss about a subject, a template.
 fn subject_fault(subject: &str) -> Option<String> {
     let begins = subject.trim_start().to_lowercase();
     let found = ANSWERS.iter().find(|answer| begins.starts_with(*answer))?;
-    Some(format!("the subject begins with `{}`, as if it were an answer; leave that out", &subject.trim_start()[..found.len()]))
+    Some(format!("the subject begins with `{}`, as if it were a reply; remove that", &subject.trim_start()[..found.len()]))
 }
 
 /// Whether one of the bodies shows how to unsubscribe: by the link, by the address of the campaign's own page, or in words.

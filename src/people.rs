@@ -162,7 +162,7 @@ impl Excluded {
             let place = input.file().map_or_else(String::new, |file| format!("{}: ", file.name().display()));
             let (rows, them) = (counted(bad, "row", "rows"), if bad == 1 { "it excludes" } else { "they exclude" });
             let message = format!(
-                "{place}{rows} cannot be used, and maxBadRows is {max}: {}. Nobody is mailed while it is not known whom {them}. Fix the list, or raise its maxBadRows; it is read again as soon as it changes.",
+                "{place}{rows} cannot be used, and maxBadRows is {max}: {}. Nobody is mailed until it is known whom {them}. Fix the list, or raise its maxBadRows; it is read again as soon as it changes.",
                 named.join("; ")
             );
             return Err(Blocker::lasting(Reason::AudienceUnreadable, message));

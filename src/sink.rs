@@ -310,6 +310,6 @@ async fn rebind(addr: SocketAddr) -> Option<TcpListener> {
             Err(_) => tokio::time::sleep(REBIND_PAUSE).await,
         }
     }
-    tracing::error!("{addr} was given up while the sink refused, and cannot be bound again: another process has taken it");
+    tracing::error!("{addr} was released while the sink refused, and cannot be bound again: another process has taken it");
     None
 }

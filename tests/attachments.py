@@ -225,7 +225,7 @@ def over_every_vendors_api(place) -> str:
                 (fleet.config / "secret.yaml").write_text(json.dumps(vendor.secret()))
                 code, output = fleet.run_once()
                 message = fleet.condition("Campaign", "spring", "Ready").get("message", "")
-                require(code != 0 and not vendor.taken and "it takes no inline images" in message, f"{kind}: exit {code}, {message}\n{output[-500:]}")
+                require(code != 0 and not vendor.taken and "it does not support inline images" in message, f"{kind}: exit {code}, {message}\n{output[-500:]}")
     return f"{len(VENDORS | MORE)} vendors"
 
 
@@ -244,9 +244,9 @@ def too_large_for_a_server(place) -> str:
             if servers:
                 rows = {row["server"]: row for row in fleet.status("Campaign", "spring")["servers"]}
                 require(code == 0 and len(list(fleet.state.glob("outbox/default/box/new/*"))) == 3, f"exit {code}: {output[-500:]}")
-                require("it takes messages of 10.0 MB at most, and the attachments alone are 11.0 MB" in rows["default/postmark"]["whyNot"], f"{rows}")
+                require("it accepts messages of up to 10.0 MB, and the attachments alone are 11.0 MB" in rows["default/postmark"]["whyNot"], f"{rows}")
             else:
-                require(code != 0 and ready["reason"] == "NoEligibleServer" and "None of its servers takes its messages" in ready["message"], f"exit {code}: {ready}")
+                require(code != 0 and ready["reason"] == "NoEligibleServer" and "None of its servers accepts its messages" in ready["message"], f"exit {code}: {ready}")
         require(not vendor.taken and not [request for request in vendor.requests if request[0] == "POST"], f"{vendor.taken}")
     return "10 MB of Postmark, against 11 MB"
 

@@ -538,7 +538,7 @@ def a_list_that_cannot_be_read_stops_all(program) -> str:
     replace(path, "email\ngone@example.com\nBob <bob@example.com>\n")
     stalled("AudienceUnreadable", "1 row cannot be used, and maxBadRows is 0: line 3: ")
     code, text = fleet.command("validate", fleet.config)
-    require(code == 2 and "nobody is mailed while it is not known who is excluded" in text and "gone.csv:3:1" in text, f"validate: exit {code}: {text}")
+    require(code == 2 and "nobody is mailed until it is known who is excluded" in text and "gone.csv:3:1" in text, f"validate: exit {code}: {text}")
     replace(path, "email\nGone@example.com\n")
     wait_until(lambda: fleet.status("Campaign", "spring").get("state") == "Completed", 30, "it is completed")
     process.kill()

@@ -205,7 +205,7 @@ def without_a_ledger(program, recipients: int) -> str:
 
         def refused(what: str):
             code, output = fleet.run_once("--expect-ledger")
-            require(code == 2 and "Nothing was sent" in output and "leave --expect-ledger out" in output, f"{what}: exit {code}: {output}")
+            require(code == 2 and "Nothing was sent" in output and "leave out --expect-ledger" in output, f"{what}: exit {code}: {output}")
 
         refused("the first start")
         require(not fleet.state.exists(), "a refused start leaves a folder")

@@ -90,9 +90,9 @@ def postgresql_over_tls(place) -> str:
         refused_until_it_reads(sent, database, rest, [
             ("SELECT name FROM people", "of the query, there is no column `mail`, which `columns.email` names"),
             ("SELECT mail FROM poeple", 'relation "poeple" does not exist'),
-            ("SELECT mail FROM people WHERE id = $1", "the query has 1 parameter, and `parameters` gives 0"),
-            ("DELETE FROM people", "the query gives no rows; write a SELECT"),
-            ("DELETE FROM people RETURNING mail", "the query is no SELECT"),
+            ("SELECT mail FROM people WHERE id = $1", "the query has 1 parameter, and `parameters` has 0"),
+            ("DELETE FROM people", "the query returns no rows; write a SELECT"),
+            ("DELETE FROM people RETURNING mail", "the query is not a SELECT"),
             ("WITH gone AS (DELETE FROM people RETURNING mail) SELECT mail FROM gone", "the database refuses the query"),
             ("SELECT mail, nextval('counter') FROM people", "the query writes, and the database refuses that: cannot execute nextval() in a read-only transaction"),
             ("SELECT mail, add_one() FROM people", "the query writes, and the database refuses that: cannot execute INSERT in a read-only transaction"),
@@ -125,8 +125,8 @@ def mariadb_over_tls(place) -> str:
         refused_until_it_reads(sent, database, rest, [
             ("SELECT name FROM people", "of the query, there is no column `mail`"),
             ("SELECT mail FROM poeple", "poeple' doesn't exist"),
-            ("SELECT mail FROM people WHERE id = ?", "the query has 1 parameter, and `parameters` gives 0"),
-            ("DROP TABLE people", "the query gives no rows; write a SELECT"),
+            ("SELECT mail FROM people WHERE id = ?", "the query has 1 parameter, and `parameters` has 0"),
+            ("DROP TABLE people", "the query returns no rows; write a SELECT"),
             ("SELECT mail FROM people; DELETE FROM people", "You have an error in your SQL syntax"),
             ("DELETE FROM people RETURNING mail", WRITES),
         ])  # fmt: skip
@@ -152,7 +152,7 @@ def login_of_mysql_8(place) -> str:
         skips = {"audience": {"whenRowIsBad": "Skip", "maxBadRows": 5}}
         encrypted = {"ssl-mode": "REQUIRED"}
         sent.write(good, database.url(**{"ssl-mode": "DISABLED"}), **skips)
-        sent.says("the database asks for the password itself, which is sent over TLS only; have the URL ask for TLS")
+        sent.says("the database asks for the password itself, which is sent over TLS only; require TLS in the URL")
         sent.write(good, database.url(password="wrong", **encrypted), **skips)
         sent.says("the database refuses the login: Access denied for user")
         require(set(database.logins()) == {"refused"}, f"{database.logins()}")
@@ -183,7 +183,7 @@ def sqlite_beside_the_campaign(place) -> str:
     cases = [
         ("SELECT name FROM people", "of the query, there is no column `email`; the columns are `name`"),
         ("DELETE FROM people RETURNING mail AS email", "the query writes"),
-        (f"ATTACH '{place.root}/other.sqlite' AS other", "the query gives no rows"),
+        (f"ATTACH '{place.root}/other.sqlite' AS other", "the query returns no rows"),
         ("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT 'x' AS email FROM n WHERE i < 0", "the query took longer than 1s"),
         ("SELECT mail AS email, zeroblob(100000000) AS name FROM people", "string or blob too big"),
     ]
@@ -224,7 +224,7 @@ def cut_in_the_middle(place) -> str:
             require(process.code == 0, f"{name}: exit {process.code}: {process.tail()}")
         require(set(sent.server.taken) == people, f"{name}: left out {len(people - set(sent.server.taken))}, too many {len(set(sent.server.taken) - people)}")
         require(max(sent.server.taken.values()) == 1, f"{name}: somebody got two")
-        require(0 < some < rows, f"{name}: {some} were mailed before the line was mended")
+        require(0 < some < rows, f"{name}: {some} were mailed before the line was fixed")
         told.append(f"{name}: {line.was_cut} cuts, {some} mailed meanwhile, {rows} in the end")
     return "; ".join(told)
 

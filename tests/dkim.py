@@ -323,7 +323,7 @@ def unfit_keys_are_told(program) -> str:
         "small": (rsa(1024), "SecretInvalid", "is an RSA key of less than 2,048 bits"),
         "curve": (curve, "SecretInvalid", "is a key on an elliptic curve (EC)"),
         "locked": (locked, "SecretInvalid", "is encrypted with a passphrase"),
-        "nonsense": ("not a key", "SecretInvalid", "is no private key in PEM"),
+        "nonsense": ("not a key", "SecretInvalid", "is not a private key in PEM"),
         "absent": (None, "SecretKeyNotFound", "absent"),
     }
     secret = fleets.secret("dkim", **{name: pem for name, (pem, *_) in unfit.items() if pem})

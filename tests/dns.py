@@ -282,7 +282,7 @@ def a_resolver_that_is_away_changes_nothing(program) -> str:
             require(not (told := "\n".join(changed)), f"the status changes from look to look: {told}")
             names.stop()
             holds("Inactive", "Unknown", "LookupFailed")
-            require("the resolver gives no answer" in identity(fleet, "strict")["message"], f"{identity(fleet, 'strict')}")
+            require("the resolver does not answer" in identity(fleet, "strict")["message"], f"{identity(fleet, 'strict')}")
             names.zones["example"] = published
             names.start()
             holds("Active", "True")
@@ -372,7 +372,7 @@ def a_bulk_sender_becomes_ready(program) -> str:
         ledgerfile.set_complaints(fleet.state, "receipts", 4)
         shown("RequirementsOpen", "spam rate: 0.3% or more", without=of_dns)
         ledgerfile.set_complaints(fleet.state, "receipts", 2)
-        shown("RequirementsMet", "0.1% or more was reported as spam")
+        shown("RequirementsMet", "0.1% or more of what this namespace sent")
     return f"{len(seen)} states of one newsletter, from 7 open points to none; 1,000 receipts left alone"
 
 

@@ -121,7 +121,7 @@ def each_by_their_own_clock(place):
         require(code == 1 and "nobody in the audience has a field `zones`; did you mean `zone`?" in output, f"exit {code}: {output}")
         set_hours(fleet, {**within(-1, 3, zoneField="zone"), "zone": "Etc/GMT-6"})
         with fleet.start(once=False) as process:
-            waits(fleet, "Waiting", "Everybody who is left is in a zone where it is outside the sendingHours; sending resumes at ")
+            waits(fleet, "Waiting", "It is outside sendingHours in the time zones of all remaining recipients; sending resumes at ")
             require(set(sink.taken()) == {fleets.address(number) for number in range(0, RECIPIENTS, 2)}, f"{len(sink.taken())} are mailed")
             read = fleet.condition("Campaign", "spring", "AudienceRead")["message"]
             require(f"{RECIPIENTS // 4} recipients have no known time zone" in read and "`Somewhere/Else`" in read, read)

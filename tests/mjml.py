@@ -171,7 +171,7 @@ def included() -> str:
 
 
 def edited_while_it_is_sent() -> str:
-    """A layout, parts and MJML that includes: a part that is edited changes what follows, one that vanishes or breaks holds up, and once it is mended everybody has exactly one whole mail."""
+    """A layout, parts and MJML that includes: a part that is edited changes what follows, one that vanishes or breaks holds up, and once it is fixed everybody has exactly one whole mail."""
     many, files = 100, {
         "layout.html": "<html><body>{% block body %}{% endblock %}{% include 'footer.html' %}</body></html>",
         "footer.html": "<p>version one for {{ name }}</p>",

@@ -94,7 +94,7 @@ def the_list_is_changed_with_and_without_a_process(program) -> str:
             rows = ["email,reason,time,topic,namespace", "cy@example.com,Complaint,2026-01-02T03:04:05Z,,shop", "di@example.com,,,,", "nobody,,,,", "eve@example.com,Gone,,,"]
             file.write_text("\n".join(rows) + "\n")
             code, told = suppressions("import", file)
-            parts = ("2 entries added", "2 rows could not be used", "line 4: ", "eve@example.com: `Gone` is no reason")
+            parts = ("2 entries added", "2 rows could not be used", "line 4: ", "eve@example.com: `Gone` is not a reason")
             require(code == 1 and all(part in told for part in parts), f"{is_running}: {code} {told}")
             exported = fleet.command("suppressions", "export", "--state", fleet.state)[1]
             found = {(row["namespace"], row["email"], row["topic"], row["reason"], row["source"]) for row in csv.DictReader(io.StringIO(exported))}

@@ -164,9 +164,9 @@ def each_others_from(program) -> str:
     require(all(count == good * PEOPLE for count in sent.values()), f"{sent}, but {good} campaigns of {PEOPLE} each are allowed")
     # The ledger has the text of each render error; status and the table of servers show the rest.
     code, text = fleet.command("get", "campaigns", "try-0", "-n", "alpha", "-o", "markdown", "--state", fleet.state)
-    require(code == 0 and "does not let the campaign send from the domain in spec.from.address" in text, text)
+    require(code == 0 and "does not allow the campaign to send from the domain in spec.from.address" in text, text)
     code, text = fleet.command("validate", fleet.config, "--plan-namespace", OPERATOR, "-o", "json")
-    told = {(one["resource"], one["field"]) for one in json.loads(text)["findings"] if "does not let namespace" in one["message"]}
+    told = {(one["resource"], one["field"]) for one in json.loads(text)["findings"] if "does not allow namespace" in one["message"]}
     stalled = [key for key, (_, then) in wanted.items() if then == "SenderNotAllowed"]
     missing = [f"{customer}/{name}" for customer, name in stalled if f"Campaign {customer}/{name}" not in {resource for resource, _ in told}]
     require(not missing, f"validate does not mention {missing}")
@@ -181,7 +181,7 @@ def outcome(fleet, namespace: str, name: str, then: str) -> str:
             return "Completed" if fleet.status("Campaign", name, namespace).get("recipients", {}).get("accepted") == PEOPLE else ""
         case ["render"]:
             words = render_failures(fleet, namespace, name)
-            is_told = len(words) == PEOPLE and all("does not let namespace" in text for text in words)
+            is_told = len(words) == PEOPLE and all("does not allow namespace" in text for text in words)
             return words[0] if is_told else ""
         case [*reasons]:
             known = {reason.replace("fault", "Unreadable") for reason in reasons}

@@ -458,7 +458,7 @@ def looking_unsubscribes_nobody(program) -> str:
         [leads_nowhere(link_of(message), "https://mailfleet.invalid") for message in dry if message["To"].addresses[0].addr_spec == "ann@example.com"]
     mailing.write(unsubscribe={})
     code, output = mailing.fleet.command("validate", mailing.fleet.config)
-    require(code == 2 and output.count("`unsubscribe_url` is the link") == 2, f"{code} {output}")
+    require(code == 2 and output.count("`unsubscribe_url` is the unsubscribe link") == 2, f"{code} {output}")
     return ""
 
 

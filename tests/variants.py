@@ -140,12 +140,12 @@ def killed_in_the_middle(place):
         missing = {fleets.address(number) for number in range(PEOPLE)} - set(counts)
         require(missing <= unknown, f"not mailed, and not unknown: {sorted(missing - unknown)[:5]}")
         read_to_its_end = fleet.condition("Campaign", "spring", "AudienceRead")["message"]
-        require(f"{PEOPLE // 8} recipients have a value in the field that content.variantField names which matches no variant (such as `pt`)" in read_to_its_end, read_to_its_end)
+        require(f"{PEOPLE // 8} recipients have a value in the field that content.variantField names, but no variant matches it (such as `pt`)" in read_to_its_end, read_to_its_end)
     return f"{len(counts)} messages in 3 languages over 2 kills, {len(unknown)} unknown"
 
 
-def broken_and_mended(place):
-    """A variant that does not compile holds up everybody, one that fails for its people holds up only them; mended, exactly they are mailed."""
+def broken_and_fixed(place):
+    """A variant that does not compile holds up everybody, one that fails for its people holds up only them; once it is fixed, exactly they are mailed."""
     with Scripted() as server:
         server.mails = []
         fleet = place.fleet("broken")
@@ -181,7 +181,7 @@ def broken_and_mended(place):
         code, output = fleet.run_once()
         require(code == 0, f"exit {code}: {output}")
         everybody(in_their_language(server.mails))
-    return f"{len(germans)} of {PEOPLE} after it was mended"
+    return f"{len(germans)} of {PEOPLE} after it was fixed"
 
 
 def of_postmark(request: dict) -> list[tuple[str, str, str]]:
@@ -281,7 +281,7 @@ def looked_at_before(place):
 def main():
     cases = Cases(__doc__)
     cases.parse()
-    cases.add_all((killed_in_the_middle, broken_and_mended, looked_at_before, in_calls_of_vendors), Shared(lambda: Place("variants")))
+    cases.add_all((killed_in_the_middle, broken_and_fixed, looked_at_before, in_calls_of_vendors), Shared(lambda: Place("variants")))
     cases.end()
 
 

@@ -37,7 +37,7 @@ impl Columns {
             let header = header.trim();
             let index = find(&names, header).map_err(|missing| missing.words(field, header, &names))?;
             if std::mem::replace(&mut given[index], true) {
-                return Err(format!("`columns` gives the column `{header}` to two fields; give it to one"));
+                return Err(format!("`columns` maps the column `{header}` to two fields; map it to one"));
             }
             fields.push((index, field));
         }

@@ -115,7 +115,7 @@ impl Table {
             (1, [divider]) if divider.is_ascii() && !divider.is_ascii_alphanumeric() && *divider != b'"' => Ok(Some(*divider)),
             // It separates the columns of this very line.
             (2, []) => Ok(Some(self.layout.delimiter.unwrap_or(b','))),
-            _ => Err("the first line is Excel's `sep=` without one sign after it; remove the line, or correct it"),
+            _ => Err("the first line is Excel's `sep=` without a single character after it; remove the line, or correct it"),
         }
     }
 
@@ -140,7 +140,7 @@ impl Table {
             // Nobody's address belongs in a status.
             "the first line is already a row; add a header line before it that names the columns, one of them `email`".to_owned()
         } else if first.starts_with('<') {
-            "it is an HTML or XML page and not a table; perhaps a login or error page".to_owned()
+            "it is an HTML or XML page, not a table; perhaps a login or error page".to_owned()
         } else {
             return None;
         })

@@ -84,7 +84,7 @@ pub(super) fn open(remote: &Remote, runtime: &Handle, progress: &Progress, scrub
 
 /// A URL, read.
 pub(super) fn parsed(url: &str) -> Result<Url, Blocker> {
-    Url::parse(url).map_err(|error| unreadable(format!("the URL is not a URL: {error}")))
+    Url::parse(url).map_err(|error| unreadable(format!("the URL is invalid: {error}")))
 }
 
 /// Requests the URL of an audience, or one that its answers lead to. Only where that is of the same origin it gets the credentials, and
@@ -99,7 +99,7 @@ pub(super) fn ask(remote: &Remote, url: &Url, runtime: &Handle, scrubber: &Scrub
         return Err(fail(Reason::AudienceUnreadable, false, "only http and https URLs are supported".to_owned()).into());
     }
     if own.scheme() == "https" && url.scheme() != "https" {
-        return Err(fail(Reason::AudienceUnreadable, false, "an https URL leads to it, and it is http".to_owned()).into());
+        return Err(fail(Reason::AudienceUnreadable, false, "an https URL redirects or links to it, and it is http".to_owned()).into());
     }
     if !client::permits_url(egress, url) {
         return Err(fail(Reason::AddressNotAllowed, false, NotAllowed.to_string()).into());

@@ -89,7 +89,7 @@ pub enum Input {
     JsonLines(Location),
     /// The answers of an API.
     Json(Box<pages::Pages>),
-    /// A query of a database.
+    /// A database query.
     Sql(Box<sql::Query>),
     /// None of its own: the people of another run, whom the ledger has.
     Recorded,

@@ -117,7 +117,7 @@ impl Source {
             _ => None,
         };
         if let Some((kind, to_do)) = kind {
-            return Err(super::unreadable(format!("{}: it is {kind}, and not a table; {to_do}", self.place)));
+            return Err(super::unreadable(format!("{}: it is {kind}, not a table; {to_do}", self.place)));
         }
         Ok(())
     }

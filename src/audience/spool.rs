@@ -223,7 +223,7 @@ impl Sink {
         let (place, Words { source, fewer, .. }) = (&self.place, self.words);
         if self.offset + length > SPOOL_MAX {
             let mib = SPOOL_MAX / 1024 / 1024;
-            return Err(unreadable(format!("{place}: {source} gives more than {mib} MiB; {fewer}")));
+            return Err(unreadable(format!("{place}: {source} returns more than {mib} MiB; {fewer}")));
         }
         self.shared.file.write_all_at(&self.chunk, self.offset).map_err(|error| Blocker {
             needs_person: false,

@@ -218,9 +218,9 @@ fn csv_rows() {
         ("Excel's first line", b"sep=,\r\nemail,n\r\na@x.example,1\r\nnobody,2\r\n", &[r#"a@x.example {"email":"a@x.example","n":"1"}"#, "line 4: there is no `@` in it"]),
         ("Excel's first line, in quotes", b"\"sep=;\"\nemail;n\na@x.example;1\n", &[r#"a@x.example {"email":"a@x.example","n":"1"}"#]),
         ("Excel's first line, for tabs", b"\xef\xbb\xbfSEP=\t\nemail\tn\na@x.example\t1,2;3\n", &[r#"a@x.example {"email":"a@x.example","n":"1,2;3"}"#]),
-        ("Excel's first line without a sign", b"sep=\nemail\n", &["error: the audience: the first line is Excel's `sep=` without one sign after it; remove the line, or correct it"]),
+        ("Excel's first line without a sign", b"sep=\nemail\n", &["error: the audience: the first line is Excel's `sep=` without a single character after it; remove the line, or correct it"]),
         ("Excel's first line alone", b"sep=;\n", &["error: the audience: it is empty; the first line must name the columns, one of them `email`"]),
-        ("a workbook", b"PK\x03\x04\x14\0", &["error: the audience: it is an Excel workbook (.xlsx) or another zip archive, and not a table; name it as `xlsx`, or save it as CSV (UTF-8)"]),
+        ("a workbook", b"PK\x03\x04\x14\0", &["error: the audience: it is an Excel workbook (.xlsx) or another zip archive, not a table; name it as `xlsx`, or save it as CSV (UTF-8)"]),
         ("UTF-16", b"\xff\xfee\0m\0", &["error: the audience: it is UTF-16; save it as UTF-8, or write `charset: utf-16le`"]),
     ];
     for (name, data, wanted) in cases {

@@ -45,7 +45,7 @@ impl Origin {
         if matches!(kind, Kind::AutoReply | Kind::Challenge | Kind::OtherReport) {
             tracing::debug!(?kind, %source, count, "incoming mail is not about any message");
         } else {
-            tracing::info!(?kind, %source, count, "a mail came back that belongs to no message of ours, or whose form is not known");
+            tracing::info!(?kind, %source, count, "an incoming mail belongs to no message of ours, or has an unknown form");
         }
     }
 
@@ -90,7 +90,7 @@ impl Origin {
         {
             let Subscription { namespace, topic, address, run } = subscription;
             let message = MessageIdentity::Subscription { namespace, topic, run };
-            return vec![event(EventKind::Unsubscribed, message, Some(address), "asked by mail".to_owned())];
+            return vec![event(EventKind::Unsubscribed, message, Some(address), "requested by mail".to_owned())];
         }
         let Some(message) = self.message(reading) else { return Vec::new() };
         let kind_and_recipient = match reading.kind {

@@ -1,4 +1,4 @@
-//! `mailfleet check`: what of a campaign's messages will hurt, over a sample of its audience or over all of it.
+//! `mailfleet check`: problems of a campaign's messages, over a sample of its audience or over all of it.
 
 mod spam;
 
@@ -32,18 +32,17 @@ const SAMPLE_MAX: i64 = 10_000;
 /// The interval at which a long check says how far it is.
 const SAID_EVERY: Duration = Duration::from_secs(1);
 
-/// Makes the messages of a sample of the audience, and says what will hurt at mailbox providers, in mail programs or with readers. It
-/// needs no server, Secret or ledger, and sends nothing.
+/// Makes the messages of a sample of the audience, and reports problems at mailbox providers, in mail programs or for readers. It needs
+/// no server, Secret or ledger, and sends nothing.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Exit codes:
   0  no warnings (notes count only with --strict)
   1  a warning
-  2  usage error, the campaign has faults, or it is not there; or the audience cannot be read
+  2  usage error, the campaign has faults or was not found, or the audience cannot be read
 
-The sample is the same each time as long as the audience is: it is chosen by the \
-addresses, from the whole audience. What each check is about, and what to do, is in \
-docs/check.md.
+The sample is chosen from the whole audience by address, and stays the same as long \
+as the audience does. docs/check.md describes each check, and what to do.
 
 Examples:
   mailfleet check spring
@@ -55,10 +54,10 @@ pub struct CheckArgs {
     /// How many recipients the sample has.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=SAMPLE_MAX))]
     sample: u16,
-    /// The messages of all recipients.
+    /// Check the messages of all recipients.
     #[arg(long, conflicts_with = "sample")]
     all: bool,
-    /// Have a spam filter of this machine judge the first message too. Default FILTER: whichever is installed.
+    /// Also check the first message with a spam filter on this machine. Default FILTER: whichever is installed.
     #[arg(long, value_enum, value_name = "FILTER", num_args = 0..=1, default_missing_value = "installed", require_equals = true)]
     spam: Option<SpamFilter>,
     /// Fail for notes too.
@@ -206,7 +205,7 @@ fn in_words(look: &Look, looked_at: &Census) -> String {
 /// What a spam filter has to say, if anything.
 fn of_filter(score: &SpamScore) -> Option<Row> {
     let severity = if score.is_spam() { Severity::Warning } else { Severity::Note };
-    let fix = "look up its rules; a filter at your recipients' sees more, such as who sends";
+    let fix = "look up its rules; your recipients' filters see more, such as the sending server";
     Some(Row { severity, check: "spam", what: score.words()?, fix, messages: None, example: None })
 }
 

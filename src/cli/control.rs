@@ -57,7 +57,7 @@ async fn carry_out(ledger: &Ledger, keys: Option<&Keys>, asked: Asked) -> Answer
         Asked::Unsuppress(suppressions) => changed(ledger.unsuppress(suppressions).await),
         Asked::Forget(Forget { address, namespace }) => {
             let Some(keys) = keys else {
-                return Answer::Refused("there is no key to hash the address with: the file `keys` of the state folder is missing. Name your own with --keys, or start `mailfleet run` once, which makes it".to_owned());
+                return Answer::Refused("there is no key to hash the address with: the file `keys` of the state folder is missing. Name your own with --keys, or start `mailfleet run` once, which creates it".to_owned());
             };
             let now_ms = SteadyClock::of_process().now_ms();
             match ledger.forget(&address, namespace.as_deref(), keys.clone(), now_ms).await {
@@ -115,7 +115,7 @@ pub(super) async fn ask(state_dir: &Path, own: Option<&Path>, asked: Asked) -> R
     }
     let why = last.map_or_else(String::new, |error| format!(" ({error})"));
     Err(format!(
-        "the process that sends from {} does not answer{why}; it may be another version, or belong to another user",
+        "the process that sends from {} does not answer{why}; it may be a different version, or belong to another user",
         state_dir.display()
     ))
 }

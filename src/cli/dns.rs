@@ -33,7 +33,7 @@ pub struct DnsArgs {
     /// Files or folders with YAML or JSON.
     #[arg(default_value = ".", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Exclude from folders what matches this gitignore pattern; repeatable.
+    /// Skip files and folders that match this gitignore pattern; repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
     /// Secrets as NAMESPACE/NAME/KEY files: the records of DKIM keys are derived from them.
@@ -42,10 +42,10 @@ pub struct DnsArgs {
     /// The state folder of `mailfleet run`, which is not read as configuration.
     #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
     pub state: PathBuf,
-    /// The resolver: an IP address, with `:PORT` where it is not 53. Default: this machine's (/etc/resolv.conf).
+    /// The resolver: an IP address, with `:PORT` if it is not 53. Default: this machine's (/etc/resolv.conf).
     #[arg(long, value_name = "ADDRESS", env = "MAILFLEET_RESOLVER", value_parser = resolver_address)]
     pub resolver: Option<SocketAddr>,
-    /// Look nothing up: only show what to publish.
+    /// Make no lookups: only show what to publish.
     #[arg(long)]
     pub no_lookup: bool,
     /// Only the records at or below this domain, such as those of one zone.
@@ -249,7 +249,7 @@ fn print_zone(rows: &[Row], no_lookup: bool, out: &mut impl Write) -> io::Result
             continue;
         }
         if !no_lookup && check.verdict == Verdict::NotKnown && check.kind == RecordType::Txt {
-            writeln!(out, "; Join the next record with what is published: it could not be looked up.")?;
+            writeln!(out, "; Merge the next record with what is published: it could not be looked up.")?;
         }
         writeln!(out, "{line}")?;
         printed.push(line);

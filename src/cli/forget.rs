@@ -31,7 +31,7 @@ const HEAD_MAX: u64 = 64 * 1024;
 pub struct ForgetArgs {
     /// The address, in any spelling.
     pub address: String,
-    /// Only what campaigns of this namespace know. Default: all namespaces, and outboxes.
+    /// Only in this namespace. Default: all namespaces, and outboxes.
     #[arg(long, short)]
     pub namespace: Option<String>,
     /// The state folder, with the ledger.
@@ -56,7 +56,7 @@ async fn forget(args: &ForgetArgs) -> Result<ExitCode, String> {
     let address = Address::parse(&args.address).map_err(|why| format!("`{}` is not a valid address: {why}", args.address))?;
     let asked = Forget { address: address.as_str().to_owned(), namespace: args.namespace.clone() };
     let Answer::Forgotten(told, is_left) = control::ask(&args.state, args.keys.as_deref(), Asked::Forget(asked)).await? else {
-        return Err("the process that sends gave no answer to this; is it another version?".to_owned());
+        return Err("the process that sends did not answer; it may be a different version".to_owned());
     };
     text::report(&told);
     if args.namespace.is_none() {

@@ -43,7 +43,7 @@ pub struct GetArgs {
     /// What to show.
     #[arg(value_enum)]
     pub kind: GetKind,
-    /// Only the one of this name (runs: of this campaign).
+    /// Only the object with this name (for runs: the campaign's name).
     pub name: Option<String>,
     /// Only this namespace. Default: all; with a name, `default`.
     #[arg(long, short)]

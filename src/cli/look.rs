@@ -53,13 +53,13 @@ pub struct CampaignArgs {
     /// The campaign's namespace, where several have one of that name.
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
-    /// Exclude from folders what matches this gitignore pattern; repeatable.
+    /// Skip files and folders that match this gitignore pattern; repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
-    /// The state folder of `mailfleet run`, which holds no documents.
+    /// The state folder of `mailfleet run`, which is not read as configuration.
     #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
     pub state: PathBuf,
-    /// Where people reach the process that sends, as for `mailfleet run`: for the links by which they unsubscribe.
+    /// Where people reach the process that sends, as for `mailfleet run`; for unsubscribe links.
     #[arg(long, value_name = "URL", env = "MAILFLEET_PUBLIC_URL")]
     pub public_url: Option<PublicUrl>,
     /// The only namespace whose plans count, as for `mailfleet run`.
@@ -208,7 +208,7 @@ impl Look {
             observed.servers.insert(key.clone(), observation);
         }
         let mut decided = decide::decide(&world, &observed, now_ms);
-        decided.campaigns.remove(&self.key).ok_or_else(|| Stop::failed("the campaign is not there"))
+        decided.campaigns.remove(&self.key).ok_or_else(|| Stop::failed("the campaign was not found"))
     }
 
     /// The recipients, each address once. It blocks.

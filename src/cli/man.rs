@@ -23,7 +23,7 @@ Examples:
   mailfleet man | man -l -
   mailfleet man ~/.local/share/man/man1        then: man mailfleet-run")]
 pub struct ManArgs {
-    /// The folder for the pages of all commands, made if it is not there. Without it, the program's own page is printed.
+    /// The folder for the pages of all commands, created if it does not exist. Without it, the program's own page is printed.
     #[arg(value_name = "DIR")]
     pub folder: Option<PathBuf>,
 }

@@ -64,11 +64,11 @@ pub enum Command {
     Validate(validate::ValidateArgs),
     /// Show the messages of a campaign, as they would be sent, without any server.
     Preview(preview::PreviewArgs),
-    /// Say what of a campaign's messages will hurt: placeholders, size, links, images, styles, and what is asked of bulk senders.
+    /// Check a campaign's messages for problems: placeholders, size, links, images, styles, and bulk sender requirements.
     Check(check::CheckArgs),
     /// Send one message of a campaign to yourself, without a run.
     Send(send::SendArgs),
-    /// Test servers by hand: connect, TLS, log in; on request, send one real message.
+    /// Test servers: connect, set up TLS, log in; on request, send one real message.
     Test(test::TestArgs),
     /// Show the DNS records that senders' domains need, and whether they are published; or print them as a zone file.
     Dns(dns::DnsArgs),
@@ -80,13 +80,13 @@ pub enum Command {
     Promote(promote::PromoteArgs),
     /// Show, add, remove, import or export who is not mailed.
     Suppressions(suppressions::SuppressionsArgs),
-    /// Show everything the ledger knows of one person: every run, server, reply and event.
+    /// Show everything the ledger knows about one person: every run, server, reply and event.
     Why(why::WhyArgs),
-    /// Remove what is known of a person; a keyed hash stays, so that the person is not mailed again.
+    /// Remove what is known about a person; a keyed hash stays, so that the person is not mailed again.
     Forget(forget::ForgetArgs),
-    /// A tour of some seconds, on this machine; no mail leaves it.
+    /// Run a tour of some seconds on this machine; no mail leaves it.
     Demo(demo::DemoArgs),
-    /// A local SMTP server that accepts everything, for trials, tests and benchmarks.
+    /// Run a local SMTP server that accepts everything, for trials, tests and benchmarks.
     Sink(sink::SinkArgs),
     /// Check whether a plugin conforms to the contract.
     Plugin(plugin::PluginArgs),

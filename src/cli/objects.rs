@@ -39,7 +39,7 @@ impl Found {
                 return format!("{} {} in namespace {}: {why}", word_of(&self.value["kind"]), word("name"), word("namespace"));
             }
             let path = self.path.display();
-            format!("{path} has a status that this version does not know ({error}); `mailfleet run` with this --state writes it anew")
+            format!("{path} has a status that this version does not know ({error}); `mailfleet run` with this --state rewrites it")
         })?;
         Ok(Shown { namespace: word("namespace"), name: word("name"), status })
     }

@@ -141,7 +141,7 @@ impl Checker {
         let token = token
             .map(|token| sensitive(&format!("Bearer {token}")))
             .transpose()
-            .map_err(|_| "the token holds characters that cannot be sent".to_owned())?;
+            .map_err(|_| "the token contains characters that cannot be sent".to_owned())?;
         let config = args.config.iter().map(|(key, value)| (key.clone(), Value::from(value.clone()))).collect::<serde_json::Map<_, _>>();
         Ok(Self { endpoint, token, config: config.into() })
     }

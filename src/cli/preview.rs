@@ -15,18 +15,18 @@ use super::{
 /// Shows messages of a campaign as they would be sent. It needs no server, Secret or ledger, and sends nothing.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes:\n  0  the messages are printed\n  1  a message cannot be made, or the audience cannot be read\n  2  usage error, the campaign has faults, or it or the recipient is not there"
+    after_help = "Exit codes:\n  0  the messages are printed\n  1  a message cannot be made, or the audience cannot be read\n  2  usage error, the campaign has faults, or the campaign or recipient was not found"
 )]
 pub struct PreviewArgs {
     #[command(flatten)]
     campaign: CampaignArgs,
-    /// The message of this recipient. Default: that of the first.
+    /// Show the message of this recipient. Default: that of the first.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "first")]
     recipient: Option<String>,
-    /// The messages of the first N recipients.
+    /// Show the messages of the first N recipients.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=FIRST_MAX as i64))]
     first: u16,
-    /// In this variant of the content; `default` is the content itself. Without --recipient: the message of the first who gets it.
+    /// Show the message in this variant of the content; `default` is the content itself. Without --recipient: that of the first recipient who gets it.
     #[arg(long, value_name = "NAME")]
     variant: Option<String>,
     /// The output format.

@@ -17,7 +17,7 @@ use crate::{
 /// Begins the next step of a campaign's rollout: at once while the campaign pauses or waits for a person, otherwise when the present step is sent.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "In files mode the request is left in the state folder: a running process carries it out within 5 s, otherwise the next `mailfleet run` does. With --kubernetes it is the annotation mailfleet.dev/promote on the object.\n\nExit codes:\n  0  requested\n  1  the campaign is not known, has no step left or is stopped, or the request could not be written\n  2  usage error\n\nExamples:\n  mailfleet get campaigns spring               where the rollout is, and what it waits for\n  mailfleet promote spring                     go on to the next step\n  mailfleet promote spring -n shop --kubernetes"
+    after_help = "In files mode the request is stored in the state folder: a running process carries it out within 5 s, otherwise the next `mailfleet run` does. With --kubernetes it sets the annotation mailfleet.dev/promote on the object.\n\nExit codes:\n  0  requested\n  1  the campaign is not known, has no step left or is stopped, or the request could not be written\n  2  usage error\n\nExamples:\n  mailfleet get campaigns spring               where the rollout is, and what it waits for\n  mailfleet promote spring                     begin the next step\n  mailfleet promote spring -n shop --kubernetes"
 )]
 pub struct PromoteArgs {
     /// The campaign.
@@ -79,7 +79,7 @@ fn nothing_to_promote(key: &Key, status: &Value) -> Option<String> {
     (status["state"] == "Stopped").then(|| {
         let argument = key.as_arguments();
         format!(
-            "campaign {key} is stopped, and its next step does not begin before `mailfleet resume {argument}`; `mailfleet get campaigns {argument}` says why"
+            "campaign {key} is stopped, and its next step does not begin until you run `mailfleet resume {argument}`; `mailfleet get campaigns {argument}` says why"
         )
     })
 }

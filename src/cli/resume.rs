@@ -29,7 +29,7 @@ use crate::{
 /// Resumes a stopped campaign, of which only recipients without a final outcome are mailed, or a paused server.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "In files mode the request is left in the state folder: a running process carries it out within 5 s, otherwise the next `mailfleet run` does. With --kubernetes it is the annotation mailfleet.dev/resume on the object.\n\nA server (`server/NAME`) that was paused because too much came back is used again, and its counts are reset; with --for only by the campaigns of one namespace.\n\nExit codes:\n  0  requested\n  1  the campaign or server is not known, or the campaign is completed, or the request could not be written\n  2  usage error\n\nExamples:\n  mailfleet resume spring                     try held recipients again\n  mailfleet resume spring --held Reject       reject them instead\n  mailfleet resume spring --unknown Resend    mail recipients of unknown outcome again\n  mailfleet resume server/relay -n ops        use a paused server again\n  mailfleet resume server/relay --for shop    the same for the campaigns of one namespace\n  mailfleet resume spring -n shop --kubernetes"
+    after_help = "In files mode the request is stored in the state folder: a running process carries it out within 5 s, otherwise the next `mailfleet run` does. With --kubernetes it sets the annotation mailfleet.dev/resume on the object.\n\nA server (`server/NAME`) that was paused because too much came back is used again, and its counts are reset; with --for only by the campaigns of one namespace.\n\nExit codes:\n  0  requested\n  1  the campaign or server is not known, or the campaign is completed, or the request could not be written\n  2  usage error\n\nExamples:\n  mailfleet resume spring                     try held recipients again\n  mailfleet resume spring --held Reject       reject them instead\n  mailfleet resume spring --unknown Resend    mail recipients of unknown outcome again\n  mailfleet resume server/relay -n ops        use a paused server again\n  mailfleet resume server/relay --for shop    the same for the campaigns of one namespace\n  mailfleet resume spring -n shop --kubernetes"
 )]
 pub struct ResumeArgs {
     /// The campaign, or `server/NAME` for a server.
@@ -44,7 +44,7 @@ pub struct ResumeArgs {
     /// What to do with recipients of unknown outcome.
     #[arg(long, value_enum, default_value_t = Unknown::Skip)]
     pub unknown: Unknown,
-    /// Of a server: only for the campaigns of this namespace.
+    /// For a server: only for the campaigns of this namespace.
     #[arg(long = "for", value_name = "NAMESPACE")]
     pub only_for: Option<String>,
     /// The state folder, with the ledger and the status files.

@@ -42,7 +42,7 @@ pub struct RunArgs {
     /// Files or folders with YAML or JSON. In folders, hidden names and what a .mailfleetignore excludes are skipped. Default: this folder.
     #[arg(conflicts_with = "kubernetes", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Exclude from folders what matches this gitignore pattern; repeatable.
+    /// Skip files and folders that match this gitignore pattern; repeatable.
     #[arg(long, value_name = "PATTERN", conflicts_with = "kubernetes")]
     pub exclude: Vec<String>,
     /// The state folder, with the ledger and the status files.
@@ -54,7 +54,7 @@ pub struct RunArgs {
     /// Exit when every campaign has ended. With a fault in the configuration, nothing is sent.
     #[arg(long, conflicts_with = "kubernetes")]
     pub once: bool,
-    /// Write all messages into Maildirs below STATE/dry-run instead, and exit. Start times, suspension and limits do not hold there,
+    /// Write all messages into Maildirs below STATE/dry-run instead, and exit. Start times, suspension and limits do not apply,
     /// and the real ledger is neither read nor written.
     #[arg(long, conflicts_with = "kubernetes")]
     pub dry_run: bool,
@@ -70,32 +70,32 @@ pub struct RunArgs {
     /// When a ledger entry counts as durable: `full` survives a power failure, `normal` a crash of the process.
     #[arg(long, value_enum, default_value_t = SynchronousArg::Full)]
     pub synchronous: SynchronousArg,
-    /// Fetch audiences from public addresses only, and let customers' servers (those outside --plan-namespace) connect to no
+    /// Fetch audiences from public addresses only, and connect to customers' servers (those outside --plan-namespace) at no
     /// others: no loopback, private, link-local or other special address, whether by name or by redirect. Default: true with
     /// --kubernetes, false without.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub deny_private_networks: Option<bool>,
-    /// The resolver for the DNS records of servers' identities: an IP address, with `:PORT` where it is not 53. Default: this machine's
+    /// The resolver for the DNS records of servers' identities: an IP address, with `:PORT` if it is not 53. Default: this machine's
     /// (/etc/resolv.conf). Nothing else is resolved through it.
     #[arg(long, value_name = "ADDRESS", env = "MAILFLEET_RESOLVER", value_parser = resolver_address)]
     pub resolver: Option<SocketAddr>,
-    /// A program that the operator's servers of type sendmail may run; repeatable.
+    /// Allow the operator's servers of type sendmail to run this program; repeatable.
     #[arg(long, value_name = "PATH")]
     pub allow_sendmail: Vec<PathBuf>,
     /// Serve /livez, /readyz and /metrics over HTTP, without authentication. Without an address: 127.0.0.1:9091.
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = admin::DEFAULT_ADDRESS)]
     pub admin_address: Option<SocketAddr>,
-    /// Take bounces at this address, by SMTP or LMTP, for servers with `feedback.bounces: Listener`: from a mail server in front, or as
-    /// the host of the return path's MX record. It takes mail to return paths of Mailfleet's own messages and nothing else.
+    /// Accept bounces at this address, over SMTP or LMTP, for servers with `feedback.bounces: Listener`: from a mail server in front, or
+    /// as the host of the return path's MX record. It accepts mail to return paths of Mailfleet's own messages and nothing else.
     #[arg(long, value_name = "ADDRESS", env = "MAILFLEET_BOUNCE_ADDRESS", conflicts_with_all = ["once", "dry_run"])]
     pub bounce_address: Option<SocketAddr>,
-    /// How people, mailbox providers and vendors reach this process, behind a proxy that ends TLS.
+    /// How people, mailbox providers and vendors reach this process, behind a proxy that terminates TLS.
     #[command(flatten)]
     pub public: PublicArgs,
     /// The only namespace whose plans count; campaigns and servers in any other belong to customers. Default: all namespaces.
     #[arg(long, value_name = "NAMESPACE")]
     pub plan_namespace: Option<String>,
-    /// How long messages on the wire may take to finish after a signal to stop.
+    /// How long messages on the wire may take to finish after a stop signal.
     #[arg(long, default_value = "30s", value_name = "DURATION")]
     pub grace: Span,
     /// Show no progress, only warnings and errors.
@@ -129,7 +129,7 @@ pub struct ClusterArgs {
     /// The name of the Lease.
     #[arg(long, value_name = "NAME", default_value = "mailfleet")]
     pub lease_name: String,
-    /// How long a dead leader keeps the lead: 3s to 5m.
+    /// How long a leader that died keeps the Lease: 3s to 5m.
     #[arg(long, value_name = "DURATION", default_value = "15s")]
     pub lease_duration: Span,
 }
@@ -147,7 +147,7 @@ pub async fn run(args: RunArgs) -> ExitCode {
     if args.expect_ledger && LedgerReader::open(&args.state).is_err_and(|error| error.kind == LedgerErrorKind::Missing) {
         let state = args.state.display();
         return refuse(&format!(
-            "There is no ledger in {state}, and --expect-ledger is given. Nothing was sent, because everybody might be mailed twice. Restore {state}/ledger.db, or give the folder that has it with --state; leave --expect-ledger out where nothing was ever sent."
+            "There is no ledger in {state}, and --expect-ledger is given. Nothing was sent, because everybody might be mailed twice. Restore {state}/ledger.db, or name the folder that has it with --state; leave out --expect-ledger only if nothing was ever sent."
         ));
     }
     let ended = if args.kubernetes { kubernetes::run(args).await } else { files::run(args).await };
@@ -220,7 +220,7 @@ impl Process {
             && !ledger.adopt_keys(keys.clone()).await?
         {
             text::report(
-                "People were removed by `mailfleet forget` with a key that is not among the keys of this process: they may be mailed again. Add the old key to the file (docs/unsubscribe.md, \"Keys\").",
+                "People were removed by `mailfleet forget` with a key that this process does not have: they may be mailed again. Add the old key to the file (docs/unsubscribe.md, \"Keys\").",
             );
         }
         let (came_back, recording) = engine::record(ledger.clone(), batches);
@@ -275,10 +275,10 @@ async fn listen(address: Option<SocketAddr>, returns: &Returns) -> Result<Option
     let Some(address) = address else { return Ok(None) };
     let cannot = |why: String| EngineError::CannotListen(format!("--bounce-address {address} cannot be used: {why}"));
     let Some(intake) = returns.intake.clone() else {
-        return Err(cannot("what comes back is not recorded in this version. Leave it out.".to_owned()));
+        return Err(cannot("feedback is not recorded in this version. Leave the option out.".to_owned()));
     };
     let listener = Listener::bind(address).await.map_err(|error| cannot(format!("{error}. Choose another.")))?;
-    text::report(&format!("{} takes bounces by SMTP and LMTP", listener.address().unwrap_or(address)));
+    text::report(&format!("{} accepts bounces over SMTP and LMTP", listener.address().unwrap_or(address)));
     let (keys, unsubscribe) = (returns.keys.clone(), returns.unsubscribe.clone());
     let origin = Origin { keys, unsubscribe, server: None, source: "bounce listener".into(), unread: Arc::default() };
     Ok(Some(tokio::spawn(listener.serve(origin, intake)).abort_handle()))

@@ -29,7 +29,7 @@ use crate::{
 Exit codes:
   0  a server accepted the message
   1  no server accepted it, or the message cannot be made
-  2  usage error, the campaign has faults, or it or the recipient is not there
+  2  usage error, the campaign has faults, or the campaign or recipient was not found
 
 The message is that of the recipient, but for the address in To and the \
 Message-ID. Its unsubscribe link is the recipient's too: following it \
@@ -55,10 +55,10 @@ pub struct SendArgs {
     /// Secrets as NAMESPACE/NAME/KEY files.
     #[arg(long, value_name = "DIR")]
     secrets_dir: Option<PathBuf>,
-    /// A program that servers of type sendmail may run; repeatable.
+    /// Allow servers of type sendmail to run this program; repeatable.
     #[arg(long, value_name = "PATH")]
     allow_sendmail: Vec<PathBuf>,
-    /// The keys of `mailfleet run`, for links by which people unsubscribe. Default: STATE/keys.
+    /// The keys of `mailfleet run`, for unsubscribe links. Default: STATE/keys.
     #[arg(long, value_name = "FILE", env = "MAILFLEET_KEYS")]
     keys: Option<PathBuf>,
 }
@@ -94,7 +94,7 @@ async fn send(args: &SendArgs) -> Result<(), Stop> {
     text::say(&line);
     let whose = recipient.fields.address().as_str();
     let variant = look.choice_in_words(&recipient).map(|variant| format!(", variant {variant}")).unwrap_or_default();
-    text::say(&format!("This is the message of {whose}{variant}. It is in no run and counts toward no limit."));
+    text::say(&format!("This is the message of {whose}{variant}. It belongs to no run and counts toward no limit."));
     match look.campaign.object.spec.unsubscribe.as_ref() {
         Some(unsubscribe) if unsubscribe.is_ours() && !is_real => {
             text::say(

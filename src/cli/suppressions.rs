@@ -54,7 +54,7 @@ pub enum SuppressionsCommand {
     Add(AddArgs),
     /// Remove people: they are mailed again by the next run.
     Remove(RemoveArgs),
-    /// Add the people of a CSV file with a column `email`; the columns `namespace`, `topic`, `reason`, `time`, `source` and `detail` are used where they are there.
+    /// Add the people of a CSV file with a column `email`; the columns `namespace`, `topic`, `reason`, `time`, `source` and `detail` are used if present.
     Import(ImportArgs),
     /// Print the list as CSV, as `import` reads it.
     Export(ExportArgs),
@@ -112,10 +112,10 @@ pub struct RemoveArgs {
     /// The namespace of the campaigns.
     #[arg(long, short, default_value = DEFAULT_NAMESPACE)]
     pub namespace: String,
-    /// Only this topic. Default: whatever the topic.
+    /// Only this topic. Default: any topic.
     #[arg(long)]
     pub topic: Option<String>,
-    /// Only this reason. Default: whatever the reason.
+    /// Only this reason. Default: any reason.
     #[arg(long)]
     pub reason: Option<SuppressionReason>,
     #[command(flatten)]

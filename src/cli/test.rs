@@ -31,7 +31,7 @@ pub struct TestArgs {
     /// Test only this server (NAME or NAMESPACE/NAME).
     #[arg(long, value_name = "NAME")]
     pub server: Option<String>,
-    /// Send one real message to this address through each tested server; repeatable, and then sent together.
+    /// Send one real message to this address through each tested server; repeatable, and the messages are then sent together.
     #[arg(long, value_name = "ADDRESS")]
     pub send_to: Vec<String>,
     /// The sender of that message. Default: that of --message, or the recipient's own address.
@@ -46,7 +46,7 @@ pub struct TestArgs {
     /// Secrets as NAMESPACE/NAME/KEY files.
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
-    /// A program that servers of type sendmail may run; repeatable.
+    /// Allow servers of type sendmail to run this program; repeatable.
     #[arg(long, value_name = "PATH")]
     pub allow_sendmail: Vec<PathBuf>,
     /// The output format.
@@ -221,7 +221,7 @@ async fn test(key: &Key, server: &SendingServer, secrets: &SecretStore, messages
     let (reason, message) = match probed {
         ProbeResult::Failed(failure) => return Tested::of(Verdict::failed(failure.reason, failure.message)),
         ProbeResult::Succeeded => ("ProbeSucceeded", "Connection successful."),
-        ProbeResult::NotProbeable => ("NotProbeable", "This type cannot be tested without sending."),
+        ProbeResult::NotProbeable => ("NotProbeable", "This type cannot be probed without sending."),
     };
     let tested = if messages.is_empty() {
         Tested::of(Verdict::of(true, reason, message))

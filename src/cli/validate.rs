@@ -57,7 +57,7 @@ pub struct ValidateArgs {
     /// hidden names and what a .mailfleetignore excludes are skipped.
     #[arg(default_value = ".", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Exclude from folders what matches this gitignore pattern; repeatable.
+    /// Skip files and folders that match this gitignore pattern; repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
     /// A folder with Secrets as NAMESPACE/NAME/KEY files.

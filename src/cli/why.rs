@@ -15,7 +15,7 @@ use crate::{audience::Address, ledger::LedgerReader};
 /// Shows everything that the ledger knows of one person: each run with its outcome, server and reply, each event, and why the person is not mailed.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "It reads all messages in the ledger, about a second for three million, and disturbs no process that sends.\n\nExit codes:\n  0  something is known\n  1  nothing is known of this address\n  2  usage error, or the ledger cannot be read\n\nExamples:\n  mailfleet why ann@example.com\n  mailfleet why ann@example.com -n shop -o json"
+    after_help = "It reads all messages in the ledger, about a second for three million, and does not disturb a process that sends.\n\nExit codes:\n  0  something is known\n  1  nothing is known about this address\n  2  usage error, or the ledger cannot be read\n\nExamples:\n  mailfleet why ann@example.com\n  mailfleet why ann@example.com -n shop -o json"
 )]
 pub struct WhyArgs {
     /// The address, in any spelling.
@@ -38,7 +38,7 @@ pub fn why(args: &WhyArgs) -> ExitCode {
     match show(args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            text::report(&format!("nothing is known of {} in {}", args.address, args.state.display()));
+            text::report(&format!("nothing is known about {} in {}", args.address, args.state.display()));
             ExitCode::FAILURE
         }
         Err(message) => {

@@ -81,7 +81,7 @@ fn of_server(
     let is_relay = dns::is_relay(spec);
     let Some(subject) = subject.filter(|subject| subject.domains.iter().any(|one| one == domain)) else {
         let what = if is_relay { "SPF, DKIM, DMARC and PTR are" } else { "DMARC is" };
-        unknown.push((Point::Dmarc, format!("{what} not known: name {domain} in identity.domains, so that the records are looked up")));
+        unknown.push((Point::Dmarc, format!("{what} not known: list {domain} in identity.domains, so that its records are looked up")));
         return (open, unknown);
     };
     let mut judge = |point: Point, found: Option<(Verdict, &str)>, otherwise: Option<String>| match (found, otherwise) {
@@ -113,7 +113,7 @@ fn of_server(
         let keys: Vec<String> = subject.keys.iter().filter(|key| is_at_or_below(domain, &key.domain)).map(dns::DkimKey::record).collect();
         if keys.is_empty() {
             let why = is_relay
-                .then(|| format!("DKIM is not known: no key of identity.dkim is of {domain}. Unless the relay signs by itself, add one"));
+                .then(|| format!("DKIM is not known: no key in identity.dkim is for {domain}. Add one, unless the relay signs itself"));
             judge(Point::Dkim, None, why);
         } else if !known.is_some_and(|known| keys.iter().any(|key| known.is_published(key))) {
             judge(Point::Dkim, found(Purpose::Dkim, &|name| keys.iter().any(|key| key == name)), waits("DKIM"));
@@ -123,7 +123,7 @@ fn of_server(
     let of_host = found(Purpose::Ptr, &|_| true).or_else(|| found(Purpose::Host, &|_| true));
     if is_relay {
         let why = waits("PTR")
-            .or_else(|| Some("PTR is not known: name the addresses that the relay sends from in identity.sendingAddresses".to_owned()));
+            .or_else(|| Some("PTR is not known: list the addresses that the relay sends from in identity.sendingAddresses".to_owned()));
         judge(Point::Ptr, of_host, why);
     } else {
         judge(Point::Ptr, of_host, None);
@@ -201,22 +201,25 @@ pub fn condition(
     let (status, reason, mut message) = if !open.is_empty() {
         let records =
             if has_records { " The condition IdentityReady of the server and `mailfleet dns` have the records to publish." } else { "" };
-        let message = format!("Of what Gmail, Yahoo and Outlook ask of bulk senders, this is open. {}{records}", told(&open));
+        let message = format!("Some bulk sender requirements of Gmail, Yahoo and Outlook are not met. {}{records}", told(&open));
         (ConditionStatus::False, Reason::RequirementsOpen, message)
     } else if !unknown.is_empty() {
-        let message = format!("Of what Gmail, Yahoo and Outlook ask of bulk senders, nothing is known to be open. {}", told(&unknown));
+        let message = format!(
+            "Some bulk sender requirements of Gmail, Yahoo and Outlook could not be checked; none is known to be unmet. {}",
+            told(&unknown)
+        );
         (ConditionStatus::Unknown, Reason::RequirementsNotKnown, message)
     } else {
-        let message = "What Gmail, Yahoo and Outlook ask of bulk senders is met, as far as Mailfleet can tell.".to_owned();
+        let message = "The bulk sender requirements of Gmail, Yahoo and Outlook are met, as far as Mailfleet can check.".to_owned();
         (ConditionStatus::True, Reason::RequirementsMet, message)
     };
     if reaches(SPAM_ADVISED) && !reaches(SPAM_MAX) {
         message.push_str(
-            " Of what this namespace sent in the last 7 days, 0.1% or more was reported as spam: Gmail advises to stay below that.",
+            " 0.1% or more of what this namespace sent in the last 7 days was reported as spam; Gmail advises staying below that.",
         );
     }
     if spec.unsubscribe.is_none() {
-        message.push_str(" It has no `unsubscribe`: where it is marketing mail, they ask for unsubscription by one click.");
+        message.push_str(" It has no `unsubscribe`: for marketing mail, Gmail and Yahoo require one-click unsubscription.");
     }
     Some(Condition::new(ConditionType::BulkSenderReady, status, reason, message))
 }

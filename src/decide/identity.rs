@@ -159,7 +159,7 @@ impl IdentityObservation {
         }
         let fault = self.fault.as_ref()?;
         let message = format!(
-            "The server is not used, because identity.requireDns is true and its DNS records are not as they must be. {}",
+            "The server is not used, because identity.requireDns is true and its DNS records are missing or wrong. {}",
             fault.message
         );
         Some(Blocker::lasting(fault.reason, message))

@@ -162,18 +162,18 @@ fn pause(key: &Key, namespace: Option<&str>, excess: &Excess, judged: Judged, ru
         (figures, "Check whether these people asked for it, and how they can unsubscribe")
     };
     let meaning = match namespace {
-        None => "Nothing more is sent through it: mailbox providers block servers that go on.".to_owned(),
-        Some(namespace) => format!("Nothing more of {namespace} is sent through it, so that the others keep it."),
+        None => "Nothing more is sent through it, because mailbox providers block servers that ignore this.".to_owned(),
+        Some(namespace) => format!("Namespace {namespace} may no longer use this server, so that other namespaces still can."),
     };
     let only = namespace.map_or_else(String::new, |namespace| format!(" --for {namespace}"));
     let ends_at_ms = rule.resume_after.map(|after| now_ms.saturating_add(after.as_millis()));
     let by_itself = ends_at_ms.and_then(|at| Timestamp::from_millisecond(at - at.rem_euclid(1000)).ok());
-    let by_itself = by_itself.map_or_else(String::new, |at| format!(" Otherwise it comes back at {at}."));
+    let by_itself = by_itself.map_or_else(String::new, |at| format!(" Otherwise it resumes automatically at {at}."));
     let command = format!("`mailfleet resume server/{}{only}`", key.as_arguments());
     // A customer reads this too, and cannot resume the operator's server.
     let resume = namespace.map_or_else(
-        || format!("{command} lets it back; what came back before then no longer counts"),
-        |namespace| format!("whoever runs the server lets {namespace} back with {command}; what came back before then no longer counts"),
+        || format!("{command} resumes it; what came back before then no longer counts"),
+        |namespace| format!("the server's operator can resume {namespace} with {command}; what came back before then no longer counts"),
     );
     let message = format!("{figures} {meaning} {cure}; {resume}.{by_itself}");
     Pause { namespace: namespace.map(Into::into), reason: excess.reason, message, ends_at_ms }

@@ -29,8 +29,8 @@ fn granted(key: &Key, plan_key: &Key, plan: &Plan, world: &World) -> Senders {
 pub fn problem(key: &Key, spec: &CampaignSpec, plan_key: &Key, world: &World, candidates: &[Candidate]) -> Option<(String, Blocker)> {
     let senders = held_to(key, plan_key, world, candidates)?;
     let (field, says, words) = foreign(spec, &senders)?;
-    let not_let = if says == Says::Order { "give a vendor orders by" } else { "send from the domain in" };
-    let unfit = format!("plan {plan_key} does not let the campaign {not_let} {field}");
+    let not_let = if says == Says::Order { "control a vendor with" } else { "send from the domain in" };
+    let unfit = format!("plan {plan_key} does not allow the campaign to {not_let} {field}");
     Some((unfit, Blocker::lasting(Reason::SenderNotAllowed, format!("{field}: {words}"))))
 }
 

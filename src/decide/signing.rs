@@ -40,7 +40,7 @@ pub fn condition(spec: &SendingServerSpec, identity: Option<(&Subject, &[String]
     let of = |status, reason, message| Some(Condition::new(ConditionType::Signing, status, reason, message));
     if let Signing::Theirs(why) = spec.provider.signing() {
         let message = format!(
-            "spec.identity.dkim has no effect: {why}. Remove the keys, set up DKIM for the domain at the vendor, and see in a message that arrived that its signature covers List-Unsubscribe and List-Unsubscribe-Post (RFC 8058)."
+            "spec.identity.dkim has no effect: {why}. Remove the keys, set up DKIM for the domain at the vendor, and check in a delivered message that its signature covers List-Unsubscribe and List-Unsubscribe-Post (RFC 8058)."
         );
         return of(ConditionStatus::False, Reason::SignedByVendor, message);
     }
@@ -54,7 +54,10 @@ pub fn condition(spec: &SendingServerSpec, identity: Option<(&Subject, &[String]
     if subject.domains.is_empty() {
         // Which domains there are is not said by `identity.domains`.
         let domains: BTreeSet<&str> = subject.keys.iter().map(|key| &*key.domain).collect();
-        named.push_str(&format!(" From any domain but {} they leave unsigned.", domains.into_iter().collect::<Vec<_>>().join(", ")));
+        named.push_str(&format!(
+            " Messages from domains other than {} are sent unsigned.",
+            domains.into_iter().collect::<Vec<_>>().join(", ")
+        ));
     }
     let without = without_key(subject);
     if without.is_empty() {

@@ -19,7 +19,7 @@ pub const ED25519: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x7
 const RSA_BYTES_MAX: usize = 4096 / 8;
 /// How a key on an elliptic curve begins within PKCS#8: `id-ecPublicKey` (RFC 5480, 2.1.1).
 const ELLIPTIC_CURVE: &[u8] = &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
-const WANTED: &str = "DKIM takes RSA of 2,048 to 4,096 bits or Ed25519, in PEM (PKCS#8 or PKCS#1) without a passphrase";
+const WANTED: &str = "DKIM needs an RSA key of 2,048 to 4,096 bits or an Ed25519 key, in PEM (PKCS#8 or PKCS#1) without a passphrase";
 
 /// How a key signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,13 +145,13 @@ fn without_key(pem: &[u8]) -> &'static str {
     if has("ENCRYPTED") {
         "is encrypted with a passphrase"
     } else if has("-----BEGIN OPENSSH PRIVATE KEY-----") {
-        "is in the format of OpenSSH"
+        "is in OpenSSH's format"
     } else if has("PUBLIC KEY-----") {
-        "is a public key and not the private one"
+        "is a public key, not the private key"
     } else if has("-----BEGIN CERTIFICATE-----") {
-        "is a certificate and not a private key"
+        "is a certificate, not a private key"
     } else {
-        "is no private key in PEM"
+        "is not a private key in PEM"
     }
 }
 

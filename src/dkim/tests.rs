@@ -264,14 +264,14 @@ fn a_key_that_cannot_sign_says_why() {
         assert_eq!(key(pem).algorithm(), algorithm);
     }
     for (pem, why) in [
-        ("", "is no private key in PEM"),
+        ("", "is not a private key in PEM"),
         ("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n", "cannot be used"),
         (include_str!("keys/small.pem"), "is an RSA key of less than 2,048 bits"),
         (include_str!("keys/ec1.pem"), "is a key on an elliptic curve (EC)"),
         (include_str!("keys/ec8.pem"), "is a key on an elliptic curve (EC)"),
         (include_str!("keys/enc1.pem"), "is encrypted with a passphrase"),
         (include_str!("keys/enc8.pem"), "is encrypted with a passphrase"),
-        (include_str!("keys/public.pem"), "is a public key and not the private one"),
+        (include_str!("keys/public.pem"), "is a public key, not the private key"),
         ("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n", "is a certificate"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nMAA=\n-----END OPENSSH PRIVATE KEY-----\n", "OpenSSH"),
     ] {

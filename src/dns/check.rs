@@ -262,8 +262,8 @@ fn spf_of(domain: &str, subject: &Subject, origin: &Result<Vec<IpAddr>, (String,
         [record] => record,
         _ => {
             let value = spf::merged(&records).map(|merged| spf::with(&merged, &mechanisms));
-            let what = format!("SPF: {domain} has {} SPF records, which receivers take for none", records.len());
-            return Check { value, ..check }.fault(Verdict::Wrong, Reason::SpfRecordInvalid, &what, "Join them to one.");
+            let what = format!("SPF: {domain} has {} SPF records, which receivers treat as no record", records.len());
+            return Check { value, ..check }.fault(Verdict::Wrong, Reason::SpfRecordInvalid, &what, "Merge them into one.");
         }
     };
     let addresses = match origin {
@@ -379,7 +379,7 @@ fn return_path(domain: &str, subject: &Subject, answers: &mut Answers) -> Check 
             return match answers.addresses(domain, &[RecordType::A, RecordType::Aaaa]) {
                 Err(why) => check.unknown(&why),
                 Ok(found) if found.is_empty() => {
-                    let what = format!("Return path: {domain} has neither an MX record nor an address, so that bounces are lost");
+                    let what = format!("Return path: {domain} has neither an MX record nor an address, so bounces are lost");
                     check.fault(Verdict::Missing, Reason::ReturnPathNotResolved, &what, ASK)
                 }
                 Ok(found) => {
@@ -406,7 +406,7 @@ fn return_path(domain: &str, subject: &Subject, answers: &mut Answers) -> Check 
     if let Some(why) = unknown {
         return check.unknown(&why);
     }
-    let what = format!("Return path: no MX record of {domain} names a host that has an address, so that bounces are lost");
+    let what = format!("Return path: no MX record of {domain} names a host that has an address, so bounces are lost");
     check.fault(Verdict::Wrong, Reason::ReturnPathNotResolved, &what, ASK)
 }
 

@@ -42,11 +42,11 @@ pub fn judge(text: &str, public: &[u8]) -> Result<(), String> {
     if kind != wanted {
         return Err(format!("is for a key of another type (k={kind}, but the key is {wanted})"));
     }
-    let published = STANDARD.decode(published).map_err(|_| "holds a key that is not valid base64 (p=)".to_owned())?;
+    let published = STANDARD.decode(published).map_err(|_| "contains a key that is not valid base64 (p=)".to_owned())?;
     if published == key || rsa_key(key).is_some_and(|bare| bare == published) {
         return Ok(());
     }
-    Err("holds another key (p=)".to_owned())
+    Err("contains another key (p=)".to_owned())
 }
 
 /// The tags of a list, in their order (RFC 6376, 3.2).

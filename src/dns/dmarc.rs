@@ -89,7 +89,7 @@ fn at(answers: &mut Answers, domain: &str) -> Result<Option<Policy>, Fault> {
         (Some(text), true) => parse(domain, &text).map(Some).map_err(|why| Fault::Wrong(vec![text.clone()], why)),
         (Some(last), false) => {
             policies.push(last);
-            Err(Fault::Wrong(policies, "is there more than once, which counts as none".to_owned()))
+            Err(Fault::Wrong(policies, "exists more than once, which receivers treat as no record".to_owned()))
         }
     }
 }

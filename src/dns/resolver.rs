@@ -214,7 +214,7 @@ fn word(code: ResponseCode) -> String {
 }
 
 /// The same for a closed port, a timeout and a network that is away, so that the message is stable.
-const NO_ANSWER: &str = "the resolver gives no answer";
+const NO_ANSWER: &str = "the resolver does not answer";
 
 fn options() -> ResolverOpts {
     let mut options = ResolverOpts::default();

@@ -123,7 +123,7 @@ fn a_policy_is_found_by_walking_up() {
         ("shop.example.net", "shop.example.net"),
         ("news.co.example", "co.example"),
         ("noted.test", "noted.test"),
-        ("twice.test", "wrong: is there more than once, which counts as none"),
+        ("twice.test", "wrong: exists more than once, which receivers treat as no record"),
         ("bad.test", "wrong: has p=maybe, which must be none, quarantine or reject"),
         ("other.test", "missing"),
         ("away.test", "failed: the name server answered SERVFAIL"),

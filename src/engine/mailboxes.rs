@@ -109,7 +109,7 @@ impl Mailboxes {
         let own_tls = own_tls.map_err(|what| Blocker::lasting(Reason::SecretInvalid, format!("The key of caRef {what}.")))?;
         let returns = &self.options.returns;
         let Some(intake) = returns.intake.clone() else {
-            return Err(Blocker::passing(Reason::NotReadYet, "Nothing that comes back is recorded here, so that the mailbox is not read."));
+            return Err(Blocker::passing(Reason::NotReadYet, "This process does not record feedback, so the mailbox is not read."));
         };
         let account = Account {
             imap: made.imap.clone(),

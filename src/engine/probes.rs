@@ -67,7 +67,7 @@ pub(crate) async fn probe_once(server: Arc<dyn Server>, probe: &EffectiveProbe, 
         Err(_) => ProbeResult::Failed(Blocker::passing(
             Reason::TimedOut,
             format!(
-                "Connection failed: {address} gave no answer within {}. Check the host, the port and any firewall between, or raise probe.timeout.",
+                "Connection failed: {address} did not answer within {}. Check the host, the port and any firewall in between, or raise probe.timeout.",
                 probe.timeout
             ),
         )),

@@ -66,7 +66,7 @@ impl Engine {
     async fn read_standings(&mut self, now_ms: i64) {
         let began = Instant::now();
         let read = self.lookup.renew_standings(&mut self.world, now_ms).await;
-        self.standings.note("what came back of servers could not be read", read);
+        self.standings.note("the feedback of servers could not be read", read);
         self.standings.read_at = Some(Instant::now());
         self.standings.took = began.elapsed();
     }

@@ -92,15 +92,15 @@ impl fmt::Display for EventKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FeedbackCounts {
-    /// Taken by the receiving server, by the vendor's word.
+    /// Accepted by the receiving server, according to the vendor.
     pub delivered: u64,
-    /// Not delivered, for a reason that may pass or that says nothing of the recipient.
+    /// Not delivered, for a reason that may pass or that says nothing about the recipient.
     pub soft_bounced: u64,
-    /// Not delivered, since the address takes no mail.
+    /// Not delivered, because the address does not accept mail.
     pub bounced: u64,
     /// Reported as spam.
     pub complained: u64,
-    /// Asked for no more of it.
+    /// Unsubscribed.
     pub unsubscribed: u64,
 }
 

@@ -25,7 +25,7 @@ pub struct Batch {
 
 /// Why no event of a batch was taken. The other side is to bring them again.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("the feedback could not be recorded, and is to be sent again: {0}")]
+#[error("the feedback could not be recorded, and must be sent again: {0}")]
 pub struct NotTaken(pub String);
 
 impl Intake {

@@ -114,7 +114,7 @@ impl FromStr for SuppressionReason {
         Self::ALL
             .into_iter()
             .find(|reason| reason.as_str().eq_ignore_ascii_case(word))
-            .ok_or_else(|| format!("`{word}` is no reason; they are {}", all()))
+            .ok_or_else(|| format!("`{word}` is not a reason; the reasons are {}", all()))
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
         }
         assert_eq!(
             "Gone".parse::<SuppressionReason>().unwrap_err(),
-            "`Gone` is no reason; they are HardBounce, Complaint, Unsubscribed, Listed, Forgotten"
+            "`Gone` is not a reason; they are HardBounce, Complaint, Unsubscribed, Listed, Forgotten"
         );
     }
 }

@@ -94,7 +94,7 @@ pub const RULES: [Rule; 23] = [
         is_warning: true,
         fix: "write it as `{{ field }}` with a field of the audience, outside of `{% raw %}`",
     },
-    Rule { check: Check::NoSubject, name: "no-subject", is_warning: true, fix: "give `subject` a text for everybody" },
+    Rule { check: Check::NoSubject, name: "no-subject", is_warning: true, fix: "write a `subject` that is not empty for anybody" },
     Rule { check: Check::NoText, name: "no-text", is_warning: true, fix: "write a `text` body, or text into the HTML" },
     Rule {
         check: Check::ImagesOnly,
@@ -106,7 +106,7 @@ pub const RULES: [Rule; 23] = [
         check: Check::Clipped,
         name: "clipped",
         is_warning: true,
-        fix: "shorten it below 102 KB: Gmail shows no more, and hides the link for unsubscribing with the rest",
+        fix: "shorten it below 102 KB: Gmail hides the rest, including the unsubscribe link",
     },
     Rule { check: Check::InsecureLink, name: "insecure-link", is_warning: true, fix: "link to https://" },
     Rule {
@@ -119,14 +119,14 @@ pub const RULES: [Rule; 23] = [
         check: Check::MisleadingLink,
         name: "misleading-link",
         is_warning: true,
-        fix: "show words, or the host that the link leads to: filters and people take it for phishing",
+        fix: "show words, or the host that the link leads to: filters and people consider it phishing",
     },
     Rule { check: Check::BrokenImage, name: "broken-image", is_warning: true, fix: "load images from a whole https:// address" },
     Rule {
         check: Check::NoAlt,
         name: "no-alt",
         is_warning: true,
-        fix: "say in `alt` what the image shows; `alt=\"\"` where it is for looks only",
+        fix: "say in `alt` what the image shows; `alt=\"\"` where it is decorative",
     },
     Rule {
         check: Check::Removed,
@@ -160,11 +160,11 @@ pub const RULES: [Rule; 23] = [
         check: Check::NoVariant,
         name: "no-variant",
         is_warning: false,
-        fix: "write a variant for them, or correct the rows: they get the content itself",
+        fix: "write a variant for them, or correct the rows; until then they get the content itself",
     },
     Rule { check: Check::UnusedVariant, name: "unused-variant", is_warning: false, fix: "correct its name or the rows, or remove it" },
-    Rule { check: Check::Outlook, name: "outlook", is_warning: false, fix: "see that it looks well without" },
-    Rule { check: Check::Gmail, name: "gmail", is_warning: false, fix: "see that it looks well without" },
+    Rule { check: Check::Outlook, name: "outlook", is_warning: false, fix: "make sure that it looks good without them" },
+    Rule { check: Check::Gmail, name: "gmail", is_warning: false, fix: "make sure that it looks good without them" },
 ];
 
 impl Check {
@@ -215,7 +215,7 @@ pub fn inspect(message: &Message<'_>) -> Vec<Concern> {
     }
     let length = subject.chars().count();
     if length > SUBJECT_MAX {
-        let what = "the subject is longer than most lists of messages show".to_owned();
+        let what = "the subject is longer than most inboxes show".to_owned();
         concerns.push(Concern { check: Check::LongSubject, what, size: Some(length) });
     }
     if !message.text.chars().any(char::is_alphanumeric) {
@@ -226,7 +226,7 @@ pub fn inspect(message: &Message<'_>) -> Vec<Concern> {
         placeholders
             .into_iter()
             .flat_map(|(place, text)| places::placeholders(text).map(move |found| (place, found)))
-            .map(|(place, found)| Concern::of(Check::Placeholder, format!("`{found}` stands in {place} as it is"))),
+            .map(|(place, found)| Concern::of(Check::Placeholder, format!("`{found}` was left unfilled in {place}"))),
     );
     if let Some(source) = message.html {
         of_html(source, subject, &mut concerns);
@@ -244,13 +244,13 @@ fn of_preheader(preheader: &str, subject: &str) -> Vec<Concern> {
     let mut concerns = Vec::new();
     let length = preheader.chars().count();
     if length > PREHEADER_MAX {
-        let what = "the preheader is longer than most lists of messages show".to_owned();
+        let what = "the preheader is longer than most inboxes show".to_owned();
         concerns.push(Concern { check: Check::LongPreheader, what, size: Some(length) });
     }
     let words = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
     let (subject, preheader) = (words(subject), words(preheader));
     if !subject.is_empty() && preheader.starts_with(&subject) {
-        concerns.push(Concern::of(Check::RepeatedSubject, "the preheader begins with the subject, which stands before it"));
+        concerns.push(Concern::of(Check::RepeatedSubject, "the preheader begins with the subject, which inboxes show before it"));
     }
     concerns
 }
@@ -265,7 +265,7 @@ fn of_html(source: &str, subject: &str, concerns: &mut Vec<Concern>) {
         concerns.push(Concern::of(Check::ImagesOnly, "the HTML part has images and hardly a word to read"));
     }
     concerns.extend(
-        page.placeholders.iter().map(|found| Concern::of(Check::Placeholder, format!("`{found}` stands in the HTML part as it is"))),
+        page.placeholders.iter().map(|found| Concern::of(Check::Placeholder, format!("`{found}` was left unfilled in the HTML part"))),
     );
     concerns.extend(page.links.iter().flat_map(places::of_link));
     concerns.extend(page.images.iter().flat_map(places::of_image));

@@ -97,7 +97,7 @@ pub(super) fn of_image(image: &Image) -> Vec<Concern> {
     let broken = match scheme_of(src).as_deref() {
         Some("https" | "cid") => None,
         Some("http") => Some("is loaded without encryption"),
-        Some("data") => Some("stands in the HTML itself (`data:`), which Gmail and Outlook do not show"),
+        Some("data") => Some("is embedded in the HTML (`data:`), which Gmail and Outlook do not show"),
         _ if src.is_empty() => Some("has no `src`"),
         _ => Some("has no host"),
     };

@@ -416,7 +416,7 @@ fn in_words(error: &Error) -> String {
                 "`{shown}` needs a field that the recipient does not have; where it may be missing, write `{{{{ … | default(\"…\") }}}}`"
             )
         }
-        (ErrorKind::OutOfFuel, _) => "it takes too much work or prints too much".to_owned(),
+        (ErrorKind::OutOfFuel, _) => "it needs too much computation or prints too much".to_owned(),
         (_, Some(shown)) => format!("{}, at `{shown}`", detail()),
         (_, None) => detail(),
     };

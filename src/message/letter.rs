@@ -226,14 +226,14 @@ pub(super) fn variants(content: &Content, own: &Letter, compiler: &mut Compiler,
         let written = Written::of_variant(variant);
         let letter = Letter::compile(&written, compiler, faults);
         if written.has_bodies() && is_html && written.html.is_none() && written.mjml.is_none() {
-            let why = "the content has an HTML body, and this variant has none: its recipients would get the text alone; write `html` or `mjml` for it too";
+            let why = "the content has an HTML body, and this variant has none: its recipients would get only the text; write `html` or `mjml` for it too";
             faults.push(Fault::new(written.below.as_str(), why));
         }
         let bodies = letter.bodies.as_ref().or(own.bodies.as_ref());
         if letter.preheader.is_some() {
             faults.extend(bodies.and_then(|bodies| Letter::preheader_fault(written.path("preheader"), bodies)));
         } else if content.preheader.is_some() && letter.bodies.as_ref().is_some_and(|bodies| !bodies.has_preview) {
-            let why = "the content has a preheader, and this variant has bodies of its own and none; write one, or it would be in another language";
+            let why = "the content has a preheader, and this variant has bodies of its own but no preheader; write one, or it would be in another language";
             faults.push(Fault::new(written.path("preheader"), why));
         }
         letters.push(letter);

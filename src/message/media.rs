@@ -66,7 +66,7 @@ pub(super) fn of(given: Option<&str>, filename: &str, bytes: &[u8]) -> Result<Me
         if let (Some(given), Some(said)) = (media.parameter("method"), &said)
             && !given.eq_ignore_ascii_case(said)
         {
-            return Err(format!("the type says method={given}, and the calendar itself METHOD:{said}; let both say the same"));
+            return Err(format!("the type says method={given}, and the calendar itself METHOD:{said}; make them agree"));
         }
         return Ok(media.with_default("charset", || Some("utf-8".to_owned())).with_default("method", || said));
     }

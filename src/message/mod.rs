@@ -407,7 +407,7 @@ impl Template {
         let (path, link) = match &self.unsubscribe {
             Some(part) => (UNSUBSCRIBE, header::escape_url(print(part)?.trim()).into_owned()),
             None if self.one_click => {
-                let missing = || RenderError::new(ONE_CLICK, "there is no link by which this recipient could unsubscribe");
+                let missing = || RenderError::new(ONE_CLICK, "this recipient has no unsubscribe link");
                 (ONE_CLICK, ours.map(str::to_owned).ok_or_else(missing)?)
             }
             None => return Ok(None),

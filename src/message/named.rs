@@ -141,7 +141,7 @@ fn fault(field: &NamedField, known: &[&str]) -> Fault {
     let NamedField { path, line, name, .. } = field;
     if name == LINK && path != UNSUBSCRIBE {
         let message = format!(
-            "line {line}: `{name}` is the link by which a recipient unsubscribes, and the campaign has none; set `spec.unsubscribe: {{oneClick: {{}}}}`, or give the audience a field of that name"
+            "line {line}: `{name}` is the unsubscribe link, and the campaign has none; set `spec.unsubscribe: {{oneClick: {{}}}}`, or give the audience a field of that name"
         );
         return Fault::new(path, message);
     }

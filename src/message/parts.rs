@@ -259,7 +259,7 @@ impl Walk<'_> {
             return 0;
         }
         if self.way.len() == DEPTH_MAX {
-            tell(format!("more than {DEPTH_MAX} parts are within each other: {}", chain(&self.way)));
+            tell(format!("parts are nested more than {DEPTH_MAX} deep: {}", chain(&self.way)));
             return 0;
         }
         let depth = if let Some(depth) = self.depths.get(&**name) {
@@ -273,7 +273,7 @@ impl Walk<'_> {
         };
         // One that was looked at before may be further down on this way.
         if self.way.len() + depth > DEPTH_MAX && self.faults.is_empty() {
-            let message = format!("line {line}: more than {DEPTH_MAX} parts are within each other, from `{name}` on");
+            let message = format!("line {line}: parts are nested more than {DEPTH_MAX} deep, from `{name}` on");
             self.faults.push(Fault::new(path, message).quoting(&**name));
         }
         depth

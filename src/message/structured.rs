@@ -85,7 +85,7 @@ pub(super) fn field(out: &mut Vec<u8>, name: &str, grammar: Grammar, value: &str
         return Ok(());
     }
     if value.split(' ').any(|word| word.len() > header::WORD_MAX) {
-        return Err(format!("`{name}` has a word of more than {} bytes, which fits on no line", header::WORD_MAX));
+        return Err(format!("`{name}` has a word of more than {} bytes, which does not fit on a line", header::WORD_MAX));
     }
     let start = out.len();
     out.extend_from_slice(name.as_bytes());
@@ -211,7 +211,7 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn no_place(&self, what: &str) -> String {
         let what: String = what.chars().take(60).collect();
-        format!("`{}` cannot hold characters outside ASCII, as in `{what}`", self.field)
+        format!("`{}` cannot contain characters outside ASCII, as in `{what}`", self.field)
     }
 
     /// The current column.

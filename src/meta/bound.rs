@@ -92,7 +92,7 @@ pub fn told(sentences: impl IntoIterator<Item = String>, what: &str) -> String {
     let mut told = sentences.by_ref().take(LISTED_MAX).collect::<Vec<_>>().join(" ");
     match sentences.count() {
         0 => {}
-        more => told.push_str(&format!(" The same or another cause holds for {} more {what}.", grouped(more))),
+        more => told.push_str(&format!(" The same or another cause applies to {} more {what}.", grouped(more))),
     }
     told
 }

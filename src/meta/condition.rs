@@ -28,9 +28,9 @@ pub enum ConditionType {
     Routed,
     /// A server with `identity`: the DNS records that its domains need. It does not affect sending unless `identity.requireDns` is true.
     IdentityReady,
-    /// A server with `feedback`: whether what comes back is read. It does not affect sending.
+    /// A server with `feedback`: whether bounces and complaints are received. It does not affect sending.
     FeedbackReady,
-    /// A server with `identity.dkim`: which keys sign, and whose messages leave unsigned.
+    /// A server with `identity.dkim`: which keys sign, and from which domains messages are sent unsigned.
     Signing,
     /// A campaign: every recipient has a final outcome.
     Completed,
@@ -38,13 +38,13 @@ pub enum ConditionType {
     AudienceRead,
     /// A campaign: one of its servers refuses it whoever the recipient is, and is not used for this run until an operator acts.
     RefusedByServer,
-    /// While true: too much of what a namespace sent came back. A server: some namespaces' campaigns are not sent through it; a campaign: some of its servers do not take it.
+    /// While true: too much of what a namespace sent came back. A server: campaigns of some namespaces are not sent through it; a campaign: some of its servers are paused for its namespace.
     NamespacePaused,
-    /// A campaign: false while a server took more than twice the share of its weight, because others had reached their limits; true while `weighting: Strict` makes the others wait for a server with a limit.
+    /// A campaign: false while a server accepted more than twice the share of its weight, because others had reached their limits; true while `weighting: Strict` makes the others wait for a server with a limit.
     WeightsKept,
     /// A campaign, only while false: its plan does not grant the namespace the sender's domain. A warning: it is sent all the same.
     SenderAllowed,
-    /// A campaign with `unsubscribe`, or with 5,000 recipients or more, until it is completed: whether it meets what Gmail, Yahoo and Outlook ask of bulk senders. It gates nothing.
+    /// A campaign with `unsubscribe`, or with 5,000 recipients or more, until it is completed: whether it meets the bulk sender requirements of Gmail, Yahoo and Outlook. It does not affect sending.
     BulkSenderReady,
     /// Files: the newest version of the object's file could not be read; the last good one is in use.
     SourceRead,
@@ -185,9 +185,9 @@ reasons! {
     DmarcRecordMissing,
     /// A DMARC record is malformed, or is duplicated. Publish the one in the message in its place.
     DmarcRecordInvalid,
-    /// Neither a DKIM key nor the return path belongs to a domain of From addresses, as its DMARC policy asks. Sign with a key of the domain, or set `returnPath` below it.
+    /// Neither a DKIM key nor the return path belongs to a domain of From addresses, as its DMARC policy requires. Sign with a key of the domain, or set `returnPath` below it.
     DmarcNotAligned,
-    /// The domain of the envelope sender takes no mail, so that bounces are lost. Publish the MX record in the message, or the vendor's.
+    /// The domain of the envelope sender accepts no mail, so bounces are lost. Publish the MX record in the message, or the vendor's.
     ReturnPathNotResolved,
     /// An address that the server sends from has no name. Have whoever provides the address set the PTR record in the message.
     PtrRecordMissing,
@@ -201,11 +201,11 @@ reasons! {
     WebhookWaiting,
     /// Webhook requests arrive and are refused, and none was accepted in the last hour. Compare `feedback.webhook` with the vendor's settings; if they agree, the requests come from someone else.
     WebhookRefused,
-    /// What comes back by mail is read. Nothing to do.
+    /// Bounces and complaints by mail are read. Nothing to do.
     FeedbackRead,
     /// The mailbox is being read for the first time. Wait a few seconds.
     NotReadYet,
-    /// Bounces come to the listener, and this process has none. Start it with `--bounce-address`.
+    /// Bounces go to the listener, and this process has none. Start it with `--bounce-address`.
     NotListening,
     /// A folder of the mailbox does not exist, may not be changed, or contains too many other messages. Correct `folder` or `moveTo`, or grant the right that the message names.
     FolderUnusable,
@@ -227,7 +227,7 @@ reasons! {
     ConfigMapKeyNotFound,
     /// No plan allows this namespace to run servers of its own. Name the server in a plan, or set `ownServers` in one.
     NotAllowedByPlan,
-    /// The operator does not let this server run a program or use the machine's own credentials. Name a Secret, or ask the operator.
+    /// The operator does not allow this server to run a program or use the machine's own credentials. Name a Secret, or ask the operator.
     NotAllowedByOperator,
     /// The namespace has more servers of its own than its plans allow. Delete one (the oldest are kept), or raise `ownServers.max`.
     OverMaximum,
@@ -245,15 +245,15 @@ reasons! {
     NotThePlanNamespace,
 
     // Campaigns
-    /// The plan does not exist, or does not allow this namespace (the status does not tell which). Name another in `planRef`, or ask the operator.
+    /// The plan does not exist, or does not allow this namespace (the status does not say which). Name another in `planRef`, or ask the operator.
     PlanNotFound,
-    /// The plan does not let campaigns choose servers. Remove `servers`, or use another plan.
+    /// The plan does not allow campaigns to choose servers. Remove `servers`, or use another plan.
     NarrowingForbidden,
     /// A named server is not granted by the plan and is not the namespace's own. Choose one that the message lists, or ask the operator.
     ServerNotGranted,
     /// A name is both a granted and an own server. Add `namespace` to it.
     AmbiguousServer,
-    /// The plan does not let the namespace send from a domain in From, Reply-To or another sender field, or a header would control the vendor of the plan's servers. Use a domain that the message lists, or ask the operator to add it to the plan's `senderDomains`; remove such a header.
+    /// The plan does not allow the namespace to send from a domain in From, Reply-To or another sender field, or a header would control the vendor of the plan's servers. Use a domain that the message lists, or ask the operator to add it to the plan's `senderDomains`; remove such a header.
     SenderNotAllowed,
     /// All weights are zero. Give one a weight of 1 or more.
     NoWeight,
@@ -261,9 +261,9 @@ reasons! {
     InvalidContent,
     /// A file named by the campaign does not exist or is outside the folder. Put it there; Mailfleet looks again every 5 s.
     FileNotFound,
-    /// People unsubscribe by a link of Mailfleet's (`unsubscribe.oneClick`), and the process does not know its public URL; nothing is sent without a working link. Start it with `--public-url` and `--public-address`, or set `unsubscribe.url` to a page of your own.
+    /// The campaign uses Mailfleet's own unsubscribe links (`unsubscribe.oneClick`), and the process does not know its public URL; nothing is sent without a working link. Start it with `--public-url` and `--public-address`, or set `unsubscribe.url` to a page of your own.
     PublicUrlMissing,
-    /// The host resolves to an address that may not be contacted, or not at all (the status does not tell which). Use a host on the public internet (an audience can be a ConfigMap), or ask the operator.
+    /// The host resolves to an address that may not be contacted, or not at all (the status does not say which). Use a host on the public internet (an audience can be a ConfigMap), or ask the operator.
     AddressNotAllowed,
     /// The audience cannot be read. Fix what the message names; network errors are retried.
     AudienceUnreadable,
@@ -275,11 +275,11 @@ reasons! {
     TooManyBadRows,
     /// Rows were added or fixed after the run was completed; they are not mailed. Raise `reopen` by one to mail them alone.
     RowsAfterCompletion,
-    /// What Gmail, Yahoo and Outlook ask of bulk senders is met, as far as it can be told. Nothing to do.
+    /// The bulk sender requirements of Gmail, Yahoo and Outlook are met, as far as Mailfleet can check. Nothing to do.
     RequirementsMet,
-    /// Some of what Gmail, Yahoo and Outlook ask of bulk senders is open; the campaign is sent all the same. Do what the message says of each point (docs/bulk-senders.md).
+    /// Some bulk sender requirements of Gmail, Yahoo and Outlook are not met; the campaign is sent all the same. Do what the message says about each of them (docs/bulk-senders.md).
     RequirementsOpen,
-    /// Some of what Gmail, Yahoo and Outlook ask of bulk senders cannot be told. The message says what, and how it could be.
+    /// Some bulk sender requirements of Gmail, Yahoo and Outlook could not be checked. The message says which, and how they could be.
     RequirementsNotKnown,
     /// The campaign has the audience and the message (its subject, its bodies or both) of another one in its namespace that no longer exists: if it was renamed, everybody would be mailed again. Restore the old name, or set `spec.run` to a new value to mail everybody.
     MayBeRenamed,
@@ -293,7 +293,7 @@ reasons! {
     WaitingForMemory,
     /// Sending begins at `startAt`. Wait for it.
     Scheduled,
-    /// It is outside the campaign's `sendingHours`, or outside those of everybody who is left; the message says until when, and it then goes on by itself. Wait, or change `sendingHours` to send sooner.
+    /// It is outside the campaign's `sendingHours`, or outside those of all remaining recipients; the message says until when, and the campaign then continues automatically. Wait, or change `sendingHours` to send sooner.
     OutsideSendingHours,
     /// `startAt` plus `startingDeadline` has passed before the campaign could start. Set a later `startAt`, or remove `startingDeadline`.
     StartingDeadlineExceeded,
@@ -313,7 +313,7 @@ reasons! {
     PacedByServer,
     /// All remaining recipients are deferred; the next attempt is automatic. Wait for it.
     WaitingForRetry,
-    /// Nothing is sent, because no process runs: `mailfleet run` was told to stop. Start it again; it continues with the rest.
+    /// Nothing is sent, because no process runs: `mailfleet run` was stopped. Start it again; it continues with the rest.
     NotRunning,
     /// None of the campaign's servers is Active and `whenNoServerIsActive` is `Stop`. Fix a server: if nothing has been sent yet, the campaign then starts; otherwise run `mailfleet resume CAMPAIGN`, set the annotation `mailfleet.dev/resume` to a new value, or change the spec: only the rest is mailed.
     NoEligibleServer,
@@ -325,7 +325,7 @@ reasons! {
     ComplaintRateTooHigh,
     /// An operator asked to resume the run (`mailfleet resume`, or the annotation `mailfleet.dev/resume`), and this is in progress. Wait a few seconds.
     Resuming,
-    /// A step of the rollout was sent, and what comes back of it is waited for. Wait: the next step begins at the time in the message; `mailfleet promote CAMPAIGN` begins it at once.
+    /// A step of the rollout was sent, and Mailfleet waits for its bounces and complaints. Wait: the next step begins at the time in the message; `mailfleet promote CAMPAIGN` begins it at once.
     RolloutPaused,
     /// A step of the rollout was sent, and a person decides whether the next one begins. Look at `status.rollout`, then run `mailfleet promote CAMPAIGN`, or set the annotation `mailfleet.dev/promote` to a new value.
     RolloutWaiting,

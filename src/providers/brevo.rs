@@ -63,7 +63,7 @@ impl ServerType for Brevo {
         secret_keys: &[("apiKey", "an API key (v3), not the SMTP key")],
         probe: "GET /v3/account: the account, its credits, and whether it may send (Brevo allows 100 of these per hour)",
         carries: "JSON; messages from one sender share a call, 500 at most",
-        signs: "Brevo; `identity.dkim` has no effect. Check in a delivered message that its signature (h=) covers List-Unsubscribe and List-Unsubscribe-Post, as RFC 8058 asks",
+        signs: "Brevo; `identity.dkim` has no effect. Check in a delivered message that its signature (h=) covers List-Unsubscribe and List-Unsubscribe-Post, as RFC 8058 requires",
     };
 }
 

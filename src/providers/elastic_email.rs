@@ -68,7 +68,7 @@ impl ServerType for ElasticEmail {
         secret_keys: &[("apiKey", "an API key that can send and view domains")],
         probe: "GET /v4/domains: the account's domains",
         carries: "JSON, one message per call",
-        signs: "Elastic Email; `identity.dkim` has no effect. Check in a delivered message that its signature (h=) covers List-Unsubscribe and List-Unsubscribe-Post, as RFC 8058 asks",
+        signs: "Elastic Email; `identity.dkim` has no effect. Check in a delivered message that its signature (h=) covers List-Unsubscribe and List-Unsubscribe-Post, as RFC 8058 requires",
     };
 }
 

@@ -234,7 +234,7 @@ impl Vendor for GmailApi {
         match &named[..] {
             [one] if one.eq_ignore_ascii_case(&message.rcpt_to) => Ok(message.whole().into_owned().into()),
             _ => {
-                Err("550 5.6.0 not sent: the Gmail API sends to everybody in To, Cc and Bcc, and that is not the recipient alone"
+                Err("550 5.6.0 not sent: the Gmail API sends to everybody in To, Cc and Bcc, and they name more than the recipient"
                     .to_owned())
             }
         }

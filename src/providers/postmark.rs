@@ -69,7 +69,7 @@ impl ServerType for Postmark {
         secret_keys: &[("serverToken", "the API token of a Postmark server")],
         probe: "GET /server: the token's server, and whether it is a sandbox",
         carries: "JSON; any messages share a call, 500 at most, and each gets its own answer",
-        signs: "Postmark; `identity.dkim` has no effect. Check in a delivered message that its signature (h=) covers List-Unsubscribe and List-Unsubscribe-Post, as RFC 8058 asks",
+        signs: "Postmark; `identity.dkim` has no effect. Check in a delivered message that its signature (h=) covers List-Unsubscribe and List-Unsubscribe-Post, as RFC 8058 requires",
     };
 }
 

@@ -91,7 +91,7 @@ impl ServerType for SendGrid {
         secret_keys: &[("apiKey", "an API key with the permission Mail Send")],
         probe: "GET /v3/scopes: the key's permissions, `mail.send` among them",
         carries: "JSON; messages with equal bodies share a call, 1,000 at most",
-        signs: "SendGrid; `identity.dkim` has no effect. Check in a delivered message that its signature (h=) covers List-Unsubscribe and List-Unsubscribe-Post, as RFC 8058 asks",
+        signs: "SendGrid; `identity.dkim` has no effect. Check in a delivered message that its signature (h=) covers List-Unsubscribe and List-Unsubscribe-Post, as RFC 8058 requires",
     };
 }
 

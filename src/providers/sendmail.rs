@@ -197,7 +197,9 @@ impl Program {
                 Reason::ServiceNotAvailable,
                 "It is tried again; if this lasts, look into the mail system's log.",
             )),
-            72 | 73 | 66 => Outcome::ServerFailed(failed(Reason::StorageFailed, "Make room, or let the program write into its queue.")),
+            72 | 73 | 66 => {
+                Outcome::ServerFailed(failed(Reason::StorageFailed, "Free disk space, or give the program write access to its queue."))
+            }
             77 => Outcome::ServerFailed(failed(Reason::PermissionDenied, "Allow this user to use the program.").for_person()),
             64 | 78 => Outcome::ServerFailed(
                 failed(Reason::ProtocolError, "Fix the mail system, or allow a program that takes -i, -f and --.").for_person(),
@@ -296,7 +298,7 @@ impl Single for Program {
     fn send<'a>(&'a self, message: &'a Outgoing) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             if !is_one_address(&message.rcpt_to) || !message.mail_from.is_empty() && !is_one_address(&message.mail_from) {
-                return Outcome::rejected("553 5.1.3 not sent: the program could take an address for several");
+                return Outcome::rejected("553 5.1.3 not sent: the program could read this as several addresses");
             }
             self.judge(self.run(message).await)
         })

@@ -317,7 +317,7 @@ impl ServerType for Smtp {
             ("password", "the password"),
             ("token", "instead of the password, for XOAUTH2; a preset takes its vendor's own keys"),
         ],
-        probe: "connects, negotiates TLS, logs in, and quits; without `auth`, a server that offers a login is asked whether it takes mail without one (MAIL FROM, and RSET)",
+        probe: "connects, negotiates TLS, logs in, and quits; without `auth`, a server that offers a login is asked whether it accepts mail without one (MAIL FROM, then RSET)",
         carries: "each message unchanged, pipelined over persistent connections",
         signs: "Mailfleet, with `identity.dkim`, over every field that matters and the whole body; behind the presets Ses, Mailgun and SparkPost as with those types; SendGrid, ElasticEmail, Postmark and Brevo write messages anew and sign them themselves, also over SMTP",
     };

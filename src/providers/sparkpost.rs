@@ -155,7 +155,7 @@ impl Vendor for SparkPostApi {
     fn prepare(&self, message: &Outgoing) -> Result<Value, String> {
         let whole = message.whole();
         let content =
-            std::str::from_utf8(&whole).map_err(|_| "550 5.6.0 not sent: SparkPost takes messages in ASCII or UTF-8 only".to_owned())?;
+            std::str::from_utf8(&whole).map_err(|_| "550 5.6.0 not sent: SparkPost accepts messages in ASCII or UTF-8 only".to_owned())?;
         let mut metadata = json!({
             "mailfleet_campaign": message.run.campaign, "mailfleet_run": message.run.run,
             "mailfleet_message_id": structured::message_id(message.content.own()),

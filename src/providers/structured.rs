@@ -124,7 +124,7 @@ impl Structured {
     /// When the HTML shows a file that goes with it.
     pub fn without_inline(&self, vendor: &str) -> Result<(), String> {
         if self.attachments.iter().any(|file| file.is_inline) {
-            return Err(format!("550 5.6.0 not sent: {vendor} takes no inline images"));
+            return Err(format!("550 5.6.0 not sent: {vendor} does not accept inline images"));
         }
         Ok(())
     }
@@ -136,7 +136,7 @@ impl Structured {
     pub fn with_body(outgoing: &Outgoing, vendor: &str) -> Result<Self, String> {
         let read = Self::read(outgoing)?;
         if read.text.is_none() && read.html.is_none() {
-            return Err(format!("550 5.6.0 not sent: {vendor} takes no message without a body"));
+            return Err(format!("550 5.6.0 not sent: {vendor} does not accept a message without a body"));
         }
         Ok(read)
     }

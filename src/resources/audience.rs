@@ -26,7 +26,7 @@ use super::{
 ),
 Rule::new(
     "!has(self.outcomes) || !self.outcomes.states.exists(state, state == 'Accepted')",
-    "`Accepted` is for `exclude`: these people have the message; name the audience itself to write to them again",
+    "`Accepted` is for `exclude`: these people already have the message; name the audience itself to mail them again",
 ).at(".outcomes")]))]
 pub struct Audience {
     /// A CSV file with a header line; `.gz` and `.zst` are decompressed.
@@ -38,10 +38,10 @@ pub struct Audience {
     /// One JSON object per line; `.gz` and `.zst` are decompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_lines: Option<AudienceSource>,
-    /// A URL that answers JSON, on one page or on many: an API.
+    /// A URL that returns JSON, on one page or on many: an API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<JsonAudience>,
-    /// A query of a database.
+    /// A database query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sql: Option<SqlAudience>,
     /// The recipients, inline. For testing only: personal addresses do not belong in git.
@@ -186,20 +186,20 @@ pub struct Exclusion {
     /// One JSON object per line; `.gz` and `.zst` are decompressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_lines: Option<AudienceSource>,
-    /// A URL that answers JSON, on one page or on many: an API.
+    /// A URL that returns JSON, on one page or on many: an API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<JsonAudience>,
-    /// A query of a database.
+    /// A database query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sql: Option<SqlAudience>,
     /// The people, inline. For testing only: personal addresses do not belong in git.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "inline_recipients")]
     pub inline: Option<Vec<BTreeMap<String, serde_json::Value>>>,
-    /// Recipients of another run by their outcome, such as all whom it reached (`Accepted`).
+    /// Recipients of another run by their outcome, such as everybody whom it reached (`Accepted`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<OutcomesAudience>,
-    /// Rows that may be unusable: a number, or a share such as `5%`; 0 when absent, since nobody knows whom such a row excludes. With more of them nobody is mailed.
+    /// Rows that may be unusable: a number, or a share such as `5%`; 0 when absent, since it is unknown whom such a row excludes. With more of them nobody is mailed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bad_rows: Option<CountOrPercent>,
 }

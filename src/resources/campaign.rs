@@ -93,10 +93,10 @@ pub struct CampaignSpec {
     /// How deferred recipients are retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
-    /// When too much comes back, and the campaign stops.
+    /// When the campaign stops because too much comes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_when: Option<StopWhen>,
-    /// The steps in which a run reaches its audience, each judged by what came back of it; everybody at once when absent. It holds for runs that have mailed nobody yet.
+    /// The steps in which a run reaches its audience, each judged by what comes back for it; everybody at once when absent. It applies to runs that have mailed nobody yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
     /// How recipients unsubscribe.
@@ -110,13 +110,13 @@ pub struct CampaignSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 101), regex(pattern = pattern::TIME_OR_LOCAL))]
     pub start_at: Option<StartAt>,
-    /// The hours and days in which messages may leave; at any time when absent.
+    /// The hours and days in which messages may be sent; at any time when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sending_hours: Option<SendingHours>,
     /// A campaign that has not started this long after `startAt` (or after it was first seen), or after the first of its sending hours from then on, no longer starts automatically; 1s to 8760h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starting_deadline: Option<Duration>,
-    /// True pauses it: messages in flight are completed, and nothing new is sent.
+    /// True suspends it: messages in flight are completed, and nothing new is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }
@@ -259,7 +259,7 @@ pub enum Weighting {
 /// What happens when none of the campaign's servers is Active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WhenNoServerIsActive {
-    /// Once messages have left, the campaign stops until `mailfleet resume`, the annotation `mailfleet.dev/resume` or a change of the spec. Before, it is an error, and the campaign starts when a server is Active.
+    /// Once messages have left, the campaign stops until `mailfleet resume`, the annotation `mailfleet.dev/resume` or a change of the spec. Before that it is an error, and the campaign starts when a server is Active.
     Stop,
     /// The campaign waits for one.
     Wait,
@@ -299,7 +299,7 @@ pub struct Header {
     /// The name of the field (RFC 5322, 3.6.8); not one that Mailfleet writes itself.
     #[schemars(length(min = 1, max = 60), regex(pattern = pattern::HEADER_NAME))]
     pub name: String,
-    /// The value, a template over the recipient's fields, one line. Only text, phrases and comments may hold characters outside ASCII.
+    /// The value, a template over the recipient's fields, one line. Only text, phrases and comments may contain characters outside ASCII.
     #[schemars(length(max = 998), regex(pattern = pattern::ONE_LINE))]
     pub value: String,
 }
@@ -325,8 +325,7 @@ pub struct Retry {
     /// The delay before the second attempt; it doubles with each further one, up to a day, with 20% jitter; 1s to 24h, 1m when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<Duration>,
-    /// A message is given up this long after its first attempt, whatever kept it from being accepted and however few attempts were
-    /// made; 1m to 720h, 120h when absent (RFC 5321, 4.5.4.1).
+    /// A message is given up this long after its first attempt, whatever the cause, and however few attempts were made; 1m to 720h, 120h when absent (RFC 5321, 4.5.4.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
 }
@@ -394,7 +393,7 @@ pub struct CampaignStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paced_by: Option<String>,
     /// How many recipients the audience is expected to have, until it has been read to its end (`recipients.total`): its rows, counted
-    /// ahead without those of excluded people, less the duplicates and bad rows met so far.
+    /// ahead without those of excluded people, less the duplicates and bad rows found so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_total: Option<u64>,
     /// Whether `expectedTotal` is an estimate, from how much of the source was read: a URL, or rows that are not counted yet.
@@ -402,10 +401,10 @@ pub struct CampaignStatus {
     pub expected_total_is_estimate: bool,
     /// The recipients by outcome.
     pub recipients: RecipientCounts,
-    /// What came back of messages that were accepted: each counts once for each kind, beside its outcome, which stays; absent until anything did.
+    /// What came back for accepted messages: each message counts once for each kind, and its outcome does not change; absent until something comes back.
     #[serde(default, skip_serializing_if = "FeedbackCounts::is_empty")]
     pub feedback: FeedbackCounts,
-    /// Where its rollout is; absent in a run without one.
+    /// The progress of its rollout; absent in a run without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
     /// Why each server was or was not picked.

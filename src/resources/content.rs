@@ -104,7 +104,7 @@ pub struct Content {
     /// Where the templates find what they extend, include and import, and MJML what it includes; without it they can read nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub templates: Option<TemplatesSource>,
-    /// The text that inboxes show after the subject, a template; put hidden at the start of the HTML body. It is plain text, and in no text body.
+    /// The text that inboxes show after the subject, a template; inserted, hidden, at the start of the HTML body. It is plain text, and not part of the text body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 998), regex(pattern = pattern::ONE_LINE))]
     pub preheader: Option<String>,
@@ -112,7 +112,7 @@ pub struct Content {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), regex(pattern = pattern::ONE_LINE))]
     pub variant_field: Option<String>,
-    /// Other forms of the message, by the values of `variantField`: `de`, `fr`. A value that is none of them is looked up without its last part (`de-AT` is `de`); who has no such value gets the content without variant.
+    /// Other forms of the message, by the values of `variantField`: `de`, `fr`. A value that is none of them is looked up without its last part (`de-AT` is `de`); recipients without one get the content itself.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = VARIANTS_MAX))]
     pub variants: BTreeMap<String, Variant>,
@@ -251,11 +251,11 @@ pub struct Attachment {
     /// A key of a ConfigMap in the campaign's namespace; its `binaryData` holds any file of up to 1 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<KeyRef>,
-    /// The name that recipients see, a template; the last part of `path`, of `url` or of the ConfigMap's key when absent.
+    /// The name that recipients see, a template; the file's own when absent, which is the last part of `path`, `url` or the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 998), regex(pattern = pattern::ONE_LINE))]
     pub filename: Option<String>,
-    /// The media type with its parameters, like `text/calendar; method=REQUEST`; told by the name when absent. A calendar with a method is shown as an invitation.
+    /// The media type with its parameters, like `text/calendar; method=REQUEST`; derived from the name when absent. A calendar with a method is shown as an invitation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 255), regex(pattern = pattern::MEDIA_TYPE))]
     pub content_type: Option<String>,

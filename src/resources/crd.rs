@@ -32,7 +32,7 @@ pub const CUSTOM_KINDS: &[&str] = &[SendingServer::KIND, Plan::KIND, Campaign::K
 const SERVER: Names = Names {
     singular: "sendingserver",
     short: "mfs",
-    about: "One way to hand messages over, with its limits and its probe.",
+    about: "One way to send messages, with its limits and its probe.",
     columns: &[
         Column("Type", ".status.provider", false),
         Column("State", ".status.state", false),

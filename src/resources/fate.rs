@@ -62,7 +62,7 @@ macro_rules! fates {
             pub resent: u64,
             /// Rows that repeat an address.
             pub duplicates: u64,
-            /// Rows of people whom `audience.exclude` takes out: not in `total`, and not mailed.
+            /// Rows of people in `audience.exclude`: not in `total`, and not mailed.
             #[serde(default)]
             pub excluded: u64,
             /// Rows that could not be used.

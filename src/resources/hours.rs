@@ -8,7 +8,7 @@ use super::{pattern, rule::Rule};
 /// The longest name of a zone, characters.
 const ZONE_MAX: u32 = 64;
 
-/// The hours in which a campaign may send, by the clock on the wall of a time zone.
+/// The hours in which a campaign may send, in the local time of a time zone.
 ///
 /// Outside of them no message is claimed; what a server was handed before gets its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -31,7 +31,7 @@ pub struct SendingHours {
     /// When they end, for example `"18:00"`, up to `"24:00"`; earlier than `from`, it is a time on the next day.
     #[schemars(length(max = 5), regex(pattern = pattern::END_OF_SPAN))]
     pub to: String,
-    /// The field of the audience that holds each recipient's own time zone, by whose clock the hours are judged for them; `zone` where it is missing, empty or no name of a zone. Everybody is judged by `zone` when absent.
+    /// The field of the audience with each recipient's own time zone, in which the hours then apply; `zone` applies where it is missing, empty or not the name of a zone. Without this field, `zone` applies to everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), regex(pattern = pattern::ONE_LINE))]
     pub zone_field: Option<String>,

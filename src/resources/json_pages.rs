@@ -20,14 +20,14 @@ pub struct JsonAudience {
     /// An http or https URL: that of the first page. Credentials go into `auth`.
     #[schemars(length(min = 8, max = 4096), regex(pattern = pattern::URL))]
     pub url: String,
-    /// Credentials from Secrets. A page on another host than `url` is asked for without them.
+    /// Credentials from Secrets. A page on another host than `url` is requested without them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<UrlAuth>,
     /// Where in an answer the list is, as a JSON pointer (RFC 6901): `/data/results`. When absent, the answer is the list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), regex(pattern = pattern::JSON_POINTER))]
     pub items: Option<String>,
-    /// How the next page is found; when absent, the first one is all there is.
+    /// How the next page is found; only the first one is read when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextPage>,
     /// Fields, and where in an item they are, as JSON pointers: `{email: /properties/email, city: /addresses/0/city}`. The members of the item itself are fields by their own names.
@@ -62,10 +62,10 @@ pub struct NextPage {
     /// The answer has a cursor, which goes into the query of `url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
-    /// Pages have numbers, one after the other, until one has nobody.
+    /// Pages have numbers, one after the other, until one is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<PageNumber>,
-    /// The query says how many were read before, until a page has nobody.
+    /// The query says how many were read before, until a page is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<Offset>,
 }
@@ -82,7 +82,7 @@ pub struct Cursor {
     /// Where in the answer it is, as a JSON pointer: `/meta/next_cursor`. The last page has none there.
     #[schemars(length(min = 1, max = 256), regex(pattern = pattern::JSON_POINTER))]
     pub pointer: String,
-    /// The parameter of the query that takes it.
+    /// The query parameter for it.
     #[schemars(length(min = 1, max = 100), regex(pattern = pattern::QUERY_PARAMETER))]
     pub parameter: String,
 }
@@ -91,7 +91,7 @@ pub struct Cursor {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PageNumber {
-    /// The parameter of the query that takes it.
+    /// The query parameter for it.
     #[schemars(length(min = 1, max = 100), regex(pattern = pattern::QUERY_PARAMETER))]
     pub parameter: String,
     /// The number of the first page; 1 when absent.
@@ -104,7 +104,7 @@ pub struct PageNumber {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Offset {
-    /// The parameter of the query that takes it.
+    /// The query parameter for it.
     #[schemars(length(min = 1, max = 100), regex(pattern = pattern::QUERY_PARAMETER))]
     pub parameter: String,
 }

@@ -50,11 +50,11 @@ pub enum OutcomeState {
     Held,
     /// Removed from the audience before it was mailed.
     Withdrawn,
-    /// On the suppression list; only those who were removed from it since are mailed.
+    /// On the suppression list; only those who have since been removed from it are mailed.
     Suppressed,
-    /// Accepted by a server, and came back since the address takes no mail. They are on the suppression list: in an audience, only those who were removed from it since are mailed.
+    /// Accepted by a server, then bounced because the address does not accept mail. They are on the suppression list: in an audience, only those who have since been removed from it are mailed.
     Bounced,
-    /// Reported the message as spam. They are on the suppression list: in an audience, only those who were removed from it since are mailed.
+    /// Reported the message as spam. They are on the suppression list: in an audience, only those who have since been removed from it are mailed.
     Complained,
 }
 

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Duration, Percent, rule::Rule};
 
-/// Thresholds at which a server is paused. What comes back is judged by namespace first: a namespace with too much is no longer sent
-/// through the server, and not held against the others. The server itself is paused when too much of what the others sent comes back
-/// as well, and nobody stands out, or when nobody else uses it. No edit ends a pause.
+/// Thresholds at which a server is paused. What comes back is judged by namespace first: a namespace with too much may no longer use
+/// the server, and does not count against the others. The server itself is paused when too much of what the others sent comes back as
+/// well, and no namespace stands out, or when no other namespace uses it. No edit ends a pause.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -21,10 +21,10 @@ use super::{Duration, Percent, rule::Rule};
     ).at(".resumeAfter"),
 ]))]
 pub struct PauseWhen {
-    /// Messages whose recipient takes no mail (rejected at once, or bounced later), in percent of those that were accepted or rejected, as text; `"10"` when absent, and `"100"` never pauses it.
+    /// Messages whose address does not accept mail (rejected at once, or bounced later), in percent of those that were accepted or rejected, as text; `"10"` when absent, and `"100"` never pauses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bounce_percent: Option<Percent>,
-    /// Complaints, in percent of accepted messages, as text; `"0.3"` when absent, as mailbox providers ask for, and `"100"` never pauses it.
+    /// Complaints, in percent of accepted messages, as text; `"0.3"` when absent, as mailbox providers require, and `"100"` never pauses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complaint_percent: Option<Percent>,
     /// Minimum number of messages before the thresholds apply; 200 when absent.
@@ -34,7 +34,7 @@ pub struct PauseWhen {
     /// How far back messages are judged, by the hour in which they were sent; 1h to 720h (30 days), 24h when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Duration>,
-    /// After this long a pause ends by itself, and the server then sends a small share that grows while it does well; 10s to 720h. When absent, a person ends it: `mailfleet resume server/NAME`, or a new value of the annotation `mailfleet.dev/resume`.
+    /// After this long a pause ends automatically, and the server then sends a small share that grows while few messages come back; 10s to 720h. When absent, a person ends it: `mailfleet resume server/NAME`, or a new value of the annotation `mailfleet.dev/resume`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume_after: Option<Duration>,
 }
@@ -50,7 +50,7 @@ pub struct EffectivePauseWhen {
     pub after_messages: u64,
     /// How far back.
     pub window: Duration,
-    /// After how long a pause ends by itself, if it does.
+    /// After how long a pause ends automatically, if it does.
     pub resume_after: Option<Duration>,
 }
 

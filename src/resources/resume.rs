@@ -49,7 +49,7 @@ impl Resume {
                 Some(("unknown", "Resend")) => resume.resends_unknown = true,
                 Some((name, value)) => {
                     return Err(format!(
-                        "{ANNOTATION} has `{name}={value}`, which is unknown; it takes held=Retry, held=Reject and unknown=Resend"
+                        "{ANNOTATION} has `{name}={value}`, which is unknown; valid are held=Retry, held=Reject and unknown=Resend"
                     ));
                 }
             }
@@ -88,7 +88,7 @@ impl ServerResume {
                 None => {}
                 Some(("namespace", name)) if !name.is_empty() => resume.namespace = Some(name.to_owned()),
                 Some((name, value)) => {
-                    return Err(format!("{ANNOTATION} has `{name}={value}`, which is unknown for a server; it takes namespace=NAME"));
+                    return Err(format!("{ANNOTATION} has `{name}={value}`, which is unknown for a server; valid is namespace=NAME"));
                 }
             }
         }

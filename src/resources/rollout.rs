@@ -35,11 +35,11 @@ pub struct Rollout {
 pub struct RolloutStep {
     /// The share of the audience that is mailed once this step is over, those of earlier steps included: a whole number, or a text such as `"0.1"`.
     pub percent: StepPercent,
-    /// With fewer outcomes than this in the step, a person decides whether the next one begins; `stopWhen.afterMessages` when absent. From so many on (and from `stopWhen.afterMessages` on, if that is less), `stopWhen` judges the step by itself.
+    /// With fewer outcomes than this in the step, a person decides whether the next one begins; `stopWhen.afterMessages` when absent. From that number on (or from `stopWhen.afterMessages` on, if that is less), `stopWhen` judges the step on its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub min_messages: Option<u64>,
-    /// What is waited for once the step is sent, while bounces and complaints come in; nothing when absent.
+    /// How long to wait once the step is sent, while bounces and complaints come in; not at all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
 }
@@ -185,7 +185,7 @@ pub struct NextStep {
 pub enum RolloutState {
     /// The step is being sent.
     Sending,
-    /// The step was sent, and bounces and complaints are waited for; the next step begins by itself.
+    /// The step was sent, and Mailfleet waits for bounces and complaints; the next step begins automatically.
     Paused,
     /// The step was sent, and a person decides whether the next one begins.
     WaitingForPromotion,
@@ -224,9 +224,9 @@ pub struct RolloutStatus {
     pub verdict: StepVerdict,
     /// Messages of the step that were accepted or rejected.
     pub messages: u64,
-    /// How many of those that are judged bounced for good.
+    /// Messages of the step that bounced permanently, of those that are judged.
     pub bounced: u64,
-    /// Complaints about those that are judged.
+    /// Complaints about the messages that are judged.
     pub complained: u64,
     /// When the step began.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -145,7 +145,7 @@ impl Senders {
     /// Why a header field that controls a vendor is refused, and what to do; follows the field's name.
     fn no_orders(&self, field: &str, vendor: &str) -> String {
         format!(
-            "`{}` controls what {vendor} does with a message, such as its recipients or its signature; plan {} does not let namespace {} do that through its servers. Remove the header, or send only through your own servers.",
+            "`{}` controls what {vendor} does with a message, such as its recipients or its signature; plan {} does not allow namespace {} to do that through its servers. Remove the header, or send only through your own servers.",
             shown(field),
             self.plan,
             self.namespace
@@ -160,7 +160,7 @@ impl Senders {
         }
         let granted = if granted.is_empty() { "none".to_owned() } else { granted.join(", ") };
         format!(
-            "plan {} does not let namespace {} send from `{domain}`; granted: {granted}. Use a granted domain, or ask the operator to add this one to the plan's spec.senderDomains.",
+            "plan {} does not allow namespace {} to send from `{domain}`; granted: {granted}. Use a granted domain, or ask the operator to add this one to the plan's spec.senderDomains.",
             self.plan, self.namespace
         )
     }

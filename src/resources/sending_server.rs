@@ -1,4 +1,4 @@
-//! `SendingServer`: one way to hand messages over, with its limits and its probe.
+//! `SendingServer`: one way to send messages, with its limits and its probe.
 
 mod status;
 mod warmup;
@@ -59,7 +59,7 @@ pub struct SendingServerSpec {
     /// Which domains it sends for, and how it signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
-    /// Bounces, complaints and what else comes back.
+    /// How bounces, complaints and other feedback are received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feedback: Option<Feedback>,
     /// How the server is probed.
@@ -188,7 +188,7 @@ pub struct ServerLimits {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub rates: Vec<Rate>,
-    /// Windows for the recipients of receiving domains. What has no room here goes to another server or waits, and holds up nobody else.
+    /// Windows for recipients at some domains. Messages beyond them go to another server or wait, without delaying others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub per_domain: Vec<DomainLimits>,
@@ -226,7 +226,7 @@ impl ServerLimits {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [RATES_DIFFER]))]
 pub struct DomainLimits {
-    /// Domains of recipients, which share these windows. One of Gmail, Outlook, Yahoo or iCloud stands for all of that provider's: `gmail.com` includes `googlemail.com`. Subdomains are not included.
+    /// Domains of recipients, which share these windows. One of Gmail, Outlook, Yahoo or iCloud covers all domains of that provider: `gmail.com` includes `googlemail.com`. Subdomains are not included.
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253), regex(pattern = pattern::DOMAIN)), extend("x-kubernetes-list-type" = "set"))]
     pub domains: Vec<String>,
     /// Windows that all apply, each of a different length.

@@ -20,7 +20,7 @@ const TIMEOUT: std::time::Duration = std::time::Duration::from_mins(5);
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
     Rule::new("has(self.urlRef) != has(self.path)", "exactly one of `urlRef` and `path` is needed"),
-    Rule::new("!has(self.caRef) || has(self.urlRef)", "a file is not reached by TLS; remove this, or give a `urlRef`").at(".caRef").forbidden(),
+    Rule::new("!has(self.caRef) || has(self.urlRef)", "TLS does not apply to a file; remove this, or give a `urlRef`").at(".caRef").forbidden(),
     Rule::new(
         "!has(self.timeout) || (duration(self.timeout) >= duration('1s') && duration(self.timeout) <= duration('1h'))",
         "must be between 1s and 1h",
@@ -33,14 +33,14 @@ pub struct SqlAudience {
     /// CA certificates (PEM) to trust, in a Secret; the system's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<KeyRef>,
-    /// A database of SQLite: a file, relative to the campaign's own and inside the folder. Only for campaigns that are read from files.
+    /// An SQLite database: a file, relative to the campaign's own and inside the folder. Only for campaigns that are read from files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096), regex(pattern = pattern::RELATIVE_PATH))]
     pub path: Option<String>,
     /// The query, one SELECT; its columns are the fields, and one of them is `email`. Parameters are `$1` in PostgreSQL, and `?` elsewhere.
     #[schemars(length(min = 1, max = 65_536))]
     pub query: String,
-    /// The values of its parameters in their order, as texts that the database reads as the types that it expects.
+    /// The values of its parameters in their order, as text, which the database converts to the types that it expects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(max = 4096)))]
     pub parameters: Vec<String>,

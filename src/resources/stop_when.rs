@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Percent;
 
-/// Thresholds at which a campaign stops until a person resumes it. They hold in every campaign, with these defaults.
+/// Thresholds at which a campaign stops until a person resumes it. They apply to every campaign, with these defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StopWhen {
-    /// Recipients whose address takes no mail (rejected at once, or bounced later), in percent of those who have an outcome, as text; `"10"` when absent, and `"100"` never stops it.
+    /// Recipients whose address does not accept mail (rejected at once, or bounced later), in percent of those who have an outcome, as text; `"10"` when absent, and `"100"` never stops it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bounce_percent: Option<Percent>,
-    /// Complaints, in percent of accepted messages, as text; `"0.3"` when absent, as mailbox providers ask for, and `"100"` never stops it.
+    /// Complaints, in percent of accepted messages, as text; `"0.3"` when absent, as mailbox providers require, and `"100"` never stops it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complaint_percent: Option<Percent>,
     /// Minimum number of outcomes before the thresholds apply; 200 when absent.

@@ -13,7 +13,7 @@ pub struct Unsubscribe {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048), regex(pattern = pattern::UNSUBSCRIBE_URL))]
     pub url: Option<String>,
-    /// One-click unsubscription (RFC 8058). Without `url`, Mailfleet makes a link for each recipient, takes the POST, and shows a page; the process needs `--public-url`, without which the campaign is Stalled (`PublicUrlMissing`). With `url`: that page accepts the POST, and the List-Unsubscribe-Post header says so.
+    /// One-click unsubscription (RFC 8058). Without `url`, Mailfleet makes a link for each recipient, accepts the POST, and serves a page; the process needs `--public-url`, without which the campaign is Stalled (`PublicUrlMissing`). With `url`: that page accepts the POST, and the List-Unsubscribe-Post header says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_click: Option<OneClick>,
 }
@@ -22,7 +22,7 @@ pub struct Unsubscribe {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OneClick {
-    /// What people unsubscribe from, for example `offers`: they still get what the namespace sends under other topics. All mail of the namespace when absent.
+    /// What people unsubscribe from, for example `offers`: they still get what the namespace sends under other topics; all mail of the namespace when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = pattern::NAME))]
     pub topic: Option<String>,

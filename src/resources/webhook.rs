@@ -11,7 +11,7 @@ use super::{KeyRef, pattern, rule::Rule};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WebhookSpec {
     /// Mailgun: the account's HTTP webhook signing key. SparkPost, Elastic Email, Postmark, Brevo and plugins: the secret that the
-    /// vendor sends along, 16 characters at least. In a Secret.
+    /// vendor sends along, at least 16 characters. In a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<KeyRef>,
     /// Amazon SES: the ARN of the SNS topic. Its subscription is confirmed, and no other topic's.
@@ -28,7 +28,7 @@ pub struct WebhookSpec {
 pub(super) const RULES: [Rule; 5] = [
     Rule::new(
         "!has(self.feedback) || !has(self.feedback.bounces) || has(self.identity) && has(self.identity.returnPath)",
-        "bounces come to the listener only by a return path; name its domain in `identity.returnPath`",
+        "bounces reach the listener only through a return path; name its domain in `identity.returnPath`",
     )
     .at(".feedback"),
     Rule::new(
@@ -39,17 +39,17 @@ pub(super) const RULES: [Rule; 5] = [
     .forbidden(),
     Rule::new(
         "!has(self.feedback) || !has(self.feedback.webhook) || has(self.provider.ses) == has(self.feedback.webhook.topicArn)",
-        "`topicArn` is needed for ses, and for no other type",
+        "`topicArn` is required for ses, and not allowed for other types",
     )
     .at(".feedback.webhook.topicArn"),
     Rule::new(
         "!has(self.feedback) || !has(self.feedback.webhook) || has(self.provider.sendgrid) == has(self.feedback.webhook.publicKey)",
-        "`publicKey` is needed for sendgrid, and for no other type",
+        "`publicKey` is required for sendgrid, and not allowed for other types",
     )
     .at(".feedback.webhook.publicKey"),
     Rule::new(
         "!has(self.feedback) || !has(self.feedback.webhook) || (has(self.provider.ses) || has(self.provider.sendgrid)) != has(self.feedback.webhook.secretRef)",
-        "`secretRef` is needed for every type but ses and sendgrid, which take none",
+        "`secretRef` is required for every type but ses and sendgrid, and not allowed for these",
     )
     .at(".feedback.webhook.secretRef"),
 ];

@@ -104,7 +104,7 @@ fn answer(method: &Method, path: &str, health: &Health) -> Response<Full<Bytes>>
         "/readyz" => state(health.ready()),
         "/metrics" => match metrics::text(health) {
             Ok(text) => response(StatusCode::OK, OPEN_METRICS, text),
-            Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the figures could not be written"),
+            Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written"),
         },
         "/" => plain(StatusCode::OK, "/livez\n/readyz\n/metrics"),
         _ => plain(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics"),

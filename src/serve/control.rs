@@ -114,7 +114,9 @@ async fn answer_one<F: Future<Output = Answer>>(stream: UnixStream, answer: &imp
     let line = line_of(reading).await?;
     let answer = match serde_json::from_str(&line) {
         Ok(asked) => answer(asked).await,
-        Err(error) => Answer::Refused(format!("the process that sends does not understand this request ({error}); is it another version?")),
+        Err(error) => {
+            Answer::Refused(format!("the process that sends does not understand this request ({error}); it may be a different version"))
+        }
     };
     let text = serde_json::to_string(&answer)? + "\n";
     tokio::time::timeout(PATIENCE, writing.write_all(text.as_bytes())).await?

@@ -76,7 +76,7 @@ async fn answer(State(door): State<Door>, request: Request) -> Response<Body> {
         Err(Refused::Forged(_)) => refused(judged_at).await,
         // Mailgun gives up after this status alone, and SNS after any of its class; nothing would come of repeating it.
         Err(Refused::Late) => told(StatusCode::NOT_ACCEPTABLE, "this call is too old, or from the future"),
-        Err(Refused::Replayed) => told(StatusCode::NOT_ACCEPTABLE, "this call was taken before"),
+        Err(Refused::Replayed) => told(StatusCode::NOT_ACCEPTABLE, "this call was received before"),
         Err(Refused::Unreadable(why)) => told(StatusCode::BAD_REQUEST, why),
         Err(Refused::NotNow(_) | Refused::NeedsCertificate(_)) => later(),
     }

@@ -1,4 +1,4 @@
-//! The figures, in the text form of OpenMetrics, made from what the engine shows when somebody asks.
+//! The metrics, in the text form of OpenMetrics, made from what the engine shows when somebody asks.
 //!
 //! The number of series has a bound: beyond it, objects are counted in `mailfleet_objects_left_out` and not shown one by one.
 
@@ -185,7 +185,7 @@ impl EngineMetrics {
         let mut expected = gauge(
             encoder,
             "campaign_recipients_expected",
-            "Recipients of the campaign's run in all: counted ahead, or estimated, until its audience was read whole",
+            "Recipients of the campaign's run in all: counted ahead, or estimated, until its audience has been read completely",
             None,
         )?;
         for (key, campaign) in campaigns.into_iter().take(CAMPAIGNS_MAX) {

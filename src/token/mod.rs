@@ -55,14 +55,14 @@ impl Keys {
                 return Err(wrong("the key is all zeros, which is insecure"));
             }
             if keys.iter().any(|(known, _)| *known == id) {
-                return Err(wrong(&format!("the number {id} stands twice")));
+                return Err(wrong(&format!("the number {id} is used twice")));
             }
             keys.push((id, key));
         }
         match keys.len() {
             0 => Err("there is no key".to_owned()),
             1..=KEYS_MAX => Ok(Self { keys }),
-            count => Err(format!("there are {count} keys; {KEYS_MAX} are the most")),
+            count => Err(format!("there are {count} keys; at most {KEYS_MAX} are allowed")),
         }
     }
 

@@ -40,7 +40,7 @@ impl FromStr for PublicUrl {
         match scheme {
             "https" => {}
             "http" if is_here => {}
-            "http" => return wrong("mailbox providers take https:// alone for unsubscribing, and http:// is for this machine"),
+            "http" => return wrong("mailbox providers accept only https:// for unsubscribing, and http:// is for this machine"),
             _ => return wrong("it does not begin with https://"),
         }
         Ok(Self(format!("{scheme}://{authority}").into()))

@@ -221,7 +221,7 @@ async fn customers_reach_public_addresses_only() {
                 .expect("a spec");
         let failure = match provider.build(context(Egress::PublicOnly, &provider)) {
             Err(failure) => failure,
-            Ok(server) => server.probe().await.expect("it can be tested").expect_err("it is not allowed"),
+            Ok(server) => server.probe().await.expect("it can be probed").expect_err("it is not allowed"),
         };
         assert_eq!((failure.reason, failure.needs_person), (Reason::AddressNotAllowed, true), "{host}: {failure}");
     }
@@ -229,7 +229,7 @@ async fn customers_reach_public_addresses_only() {
         let provider: ProviderSpec =
             serde_json::from_value(json!({"smtp": {"host": host, "port": fake.port, "encryption": "None"}})).expect("a spec");
         let server = provider.build(context(Egress::PublicOnly, &provider)).unwrap_or_else(|failure| panic!("{failure}"));
-        let failure = server.probe().await.expect("it can be tested").expect_err("it is not allowed");
+        let failure = server.probe().await.expect("it can be probed").expect_err("it is not allowed");
         assert_eq!((failure.reason, failure.needs_person), (Reason::AddressNotAllowed, true), "{host}: {failure}");
     }
     assert!(fake.bodies.lock().expect("nobody panics").is_empty(), "a connection was made");
@@ -265,7 +265,7 @@ async fn without_a_token_nothing_was_sent() {
         let fake = fake(Arc::new(move |_, _| Act::Answer(status, answer.clone()))).await;
         let token_url = format!("http://127.0.0.1:{}/token", fake.port);
         let server = server("gmail", fake.port, json!({"user": "ann@shop.example", "via": "Api", "tokenUrl": token_url}));
-        let probed = server.probe().await.expect("it can be tested").expect_err("there is no token");
+        let probed = server.probe().await.expect("it can be probed").expect_err("there is no token");
         assert_eq!((probed.reason, probed.needs_person), (reason, person), "{status} {body}: {probed}");
         let found = deliver(&server, vec![message(1, "a", "Hi"), message(2, "b", "Hi")]).await;
         let is_it = |outcome: &Outcome| matches!(outcome, Outcome::ServerFailed(failure) if failure.reason == reason);

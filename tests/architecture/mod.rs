@@ -135,7 +135,7 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
     ),
     ("hyper", &["serve"], "only serve answers HTTP"),
     ("axum", &["serve"], "only serve answers HTTP"),
-    ("prometheus_client", &["serve"], "figures are made where they are asked for"),
+    ("prometheus_client", &["serve"], "metrics are made where they are asked for"),
     ("reqwest", &["audience", "egress", "providers"], "audiences are fetched and vendors asked by HTTP, and egress says where"),
     (
         "rusqlite",

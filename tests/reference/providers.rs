@@ -87,12 +87,12 @@ fn page() -> String {
          Every type maps its vendor's response to one outcome; nothing else of the response is used.\n\n\
          | outcome | what happens next |\n|---|---|\n\
          | Accepted | The vendor has the message. The ledger has the vendor's ID of it. |\n\
-         | RecipientRejected | The recipient is refused for good; it is counted, and the campaign continues. |\n\
+         | RecipientRejected | The recipient is permanently refused; it is counted, and the campaign continues. |\n\
          | RecipientDeferred | It is retried later, and counts as an attempt. |\n\
-         | MessageRejected | The vendor cannot take this message (its size or form): it goes to a server that can. |\n\
+         | MessageRejected | The vendor cannot accept this message (its size or form): it goes to a server that can. |\n\
          | ContentRejected, SenderRejected | The vendor refuses the campaign's content or From address: the campaign continues through its other servers, and a condition says why. |\n\
          | UnclearRejected | A refusal that is in no table: it counts against the server for this campaign; by itself it rejects no recipient. |\n\
-         | ServerFailed | The message was certainly not accepted: it goes to another server at once, and this one is probed. When the vendor asks for a pause (Retry-After), and for `Throttled` and `QuotaExceeded`, the server rests and stays Active. |\n\
+         | ServerFailed | The message was certainly not accepted: it goes to another server at once, and this one is probed. When the vendor asks for a pause (Retry-After), and for `Throttled` and `QuotaExceeded`, the server is paused and stays Active. |\n\
          | Unknown | The request may have arrived, and there was no definite response: `whenOutcomeIsUnknown` decides, and it is counted. |\n\n\
          A refusal that is in no table counts as the server's fault, not the recipient's: a configuration mistake must not reject every recipient of a campaign.\n\
          A response of 500 in the vendor's own form is a refusal; 502, 504 and the web page of a gateway in between leave the outcome unknown.\n\

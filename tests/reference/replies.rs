@@ -16,7 +16,7 @@ const PAGE: &str = "docs/replies.md";
 
 /// What a cause is about, as a heading and in a sentence.
 const ABOUT: &[(Fault, &str, &str)] = &[
-    (Fault::Server, "The server", "The message was not accepted and goes to another server; this one is probed, or rests."),
+    (Fault::Server, "The server", "The message was not accepted and goes to another server; this one is probed, or paused."),
     (
         Fault::Refused(Scope::Sender),
         "The sender at this server",

@@ -166,7 +166,7 @@ fn content_that_cannot_be_sent_is_a_fault() {
         (
             sender,
             "content: {text: Hi}, headers: [{name: References, value: <ä@b>}]",
-            "spec.headers[0].value: it cannot be sent: `References` cannot hold characters outside ASCII",
+            "spec.headers[0].value: it cannot be sent: `References` cannot contain characters outside ASCII",
         ),
         ("{name: '{{ agent', address: a@example.com}", "content: {text: Hi}", "spec.from.name: it cannot be sent: syntax error"),
         (

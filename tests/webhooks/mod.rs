@@ -429,7 +429,7 @@ fn credentials_that_cannot_work_are_told() {
         assert_eq!(told(kind, &with(&format!("{SECRET}\n"))), "good", "{kind}: the line end that editors leave");
     }
     let key = |key: &str| WebhookCredentials { public_key: Some(key.to_owned()), ..WebhookCredentials::default() };
-    assert!(told("sendgrid", &key("MFkw")).contains("no public key of the curve P-256"));
+    assert!(told("sendgrid", &key("MFkw")).contains("not a public key on the curve P-256"));
     assert!(told("sendgrid", &key("?")).contains("not base64"));
     let json = json!({"smtp": {"host": "localhost", "encryption": "None"}});
     let smtp: mailfleet::providers::ProviderSpec = serde_json::from_value(json).unwrap();

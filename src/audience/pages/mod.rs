@@ -69,8 +69,8 @@ pub struct Pages {
 const WORDS: Words = Words {
     source: "the answer",
     columns: "",
-    shorter: "have the API give fewer fields",
-    fewer: "have the API give fewer fields or people",
+    shorter: "have the API return fewer fields",
+    fewer: "have the API return fewer fields or people",
     doing: "reading the pages of a URL",
 };
 
@@ -116,7 +116,7 @@ impl<'a> Reading<'a> {
         for number in 1.. {
             if number > PAGES_MAX {
                 return Err(
-                    self.fail(format!("it has more than {} pages; have the API give more people on each", grouped(PAGES_MAX as u64)))
+                    self.fail(format!("it has more than {} pages; have the API return more people on each", grouped(PAGES_MAX as u64)))
                 );
             }
             if !self.asked.insert(hash_of(url.as_str())) {

@@ -60,7 +60,7 @@ impl Next {
 
     /// The URL after page `number` at `asked`, which had `on_page` of the `items` so far; none where it was the last.
     pub(super) fn after(&self, asked: &Url, leads: &Leads, number: u64, items: u64, on_page: u64) -> Result<Option<Url>, String> {
-        let joined = |to: &str| leads.from.join(to).map(Some).map_err(|_| "it leads to what is no URL".to_owned());
+        let joined = |to: &str| leads.from.join(to).map(Some).map_err(|_| "it leads to something that is not a URL".to_owned());
         let told = match self {
             Self::Link => leads.link.clone(),
             Self::Url(pointer) | Self::Cursor(pointer, _) => text_of(&leads.value, pointer)?,
@@ -191,7 +191,7 @@ mod tests {
             (Next::Url(pointer()), Value::Null, None, 2, Ok(None)),
             (Next::Url(pointer()), Value::from(false), None, 2, Ok(None)),
             (Next::Url(pointer()), serde_json::json!([1]), None, 2, Err("what is at `/next` is neither a text nor a number")),
-            (Next::Url(pointer()), text("http://[x"), None, 2, Err("it leads to what is no URL")),
+            (Next::Url(pointer()), text("http://[x"), None, 2, Err("it leads to something that is not a URL")),
             (
                 Next::Cursor(pointer(), "page".to_owned()),
                 text("a&b=/+"),

@@ -122,12 +122,12 @@ pub(super) fn read(
     }
     result.map_err(|error| match error.classify() {
         serde_json::error::Category::Io => Fault::Lost(format!("it cannot be read: {error}")),
-        serde_json::error::Category::Eof => Fault::Lost("it ends too early; it was cut off in transit, or is no JSON".to_owned()),
-        _ => Fault::Other(format!("the answer is no JSON ({error}); check the URL, which must be the one of an API")),
+        serde_json::error::Category::Eof => Fault::Lost("it ends too early; it was cut off in transit, or is not JSON".to_owned()),
+        _ => Fault::Other(format!("the answer is not JSON ({error}); check the URL, which must be that of an API")),
     })?;
     match state.at_list {
         Some(Ok(())) => {}
-        Some(Err(kind)) => return Err(Fault::Other(format!("what is at `{items}` in the answer is {kind}, and no list; correct `items`"))),
+        Some(Err(kind)) => return Err(Fault::Other(format!("what is at `{items}` in the answer is {kind}, not a list; correct `items`"))),
         None => {
             let members: Vec<String> = state.members.iter().map(|name| format!("`{name}`")).collect();
             let members =
@@ -161,9 +161,9 @@ impl<R: Read> Read for Bounded<'_, R> {
         read.set(read.get() + length as u64);
         of_item.set(of_item.get().map(|bytes| bytes + length));
         exceeded.set(if read.get() > PAGE_MAX {
-            Some("a page is longer than 256 MiB; have the API give fewer people on each")
+            Some("a page is longer than 256 MiB; have the API return fewer people on each")
         } else if of_item.get().is_some_and(|bytes| bytes > ROW_MAX) {
-            Some("an item is longer than 1048576 bytes; have the API give fewer fields")
+            Some("an item is longer than 1048576 bytes; have the API return fewer fields")
         } else {
             None
         });
@@ -195,7 +195,7 @@ impl<F: FnMut(Value) -> Result<(), Blocker>> State<'_, F> {
                 self.found.likely = likely(&item, LOOK_DEPTH);
             }
         } else if self.found.items == 0 {
-            self.found.names = Some("no members, since it is no object".to_owned());
+            self.found.names = Some("no members, because it is not an object".to_owned());
         }
         self.found.items += 1;
         item.hash(&mut self.hasher);

@@ -115,7 +115,7 @@ impl Asking<'_> {
 
 /// What is said where a query has other parameters than the spec gives.
 pub(super) fn wrong_parameters(place: &str, wanted: usize, given: usize) -> Blocker {
-    unreadable(format!("{place}: the query has {}, and `parameters` gives {given}", counted(wanted as u64, "parameter", "parameters")))
+    unreadable(format!("{place}: the query has {}, and `parameters` has {given}", counted(wanted as u64, "parameter", "parameters")))
 }
 
 /// A database's words for people.

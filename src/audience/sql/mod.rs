@@ -69,7 +69,7 @@ pub enum Database {
 pub struct Key {
     /// The URL, with user and password.
     pub url: SecretValue,
-    /// Certificates of authorities (PEM) that are trusted instead of the system's.
+    /// CA certificates (PEM) that are trusted instead of the system's.
     pub authorities: Option<SecretValue>,
 }
 
@@ -144,7 +144,7 @@ fn take_columns(sink: &mut Sink, names: Vec<Box<str>>) -> Result<Columns, Blocke
 }
 
 fn no_rows(sink: &Sink) -> Blocker {
-    unreadable(format!("{}: the query gives no rows; write a SELECT with a column `email`", sink.place()))
+    unreadable(format!("{}: the query returns no rows; write a SELECT with a column `email`", sink.place()))
 }
 
 /// A database server, resolved as far as the Secret goes.

@@ -108,8 +108,7 @@ async fn log_in(asking: &Asking<'_>) -> Result<(Packets<Stream>, bool), Trouble>
     let head = |capabilities: u32| [&capabilities.to_le_bytes()[..], &PACKET_MAX.to_le_bytes(), &[CHARSET], &[0; 23]].concat();
     let (mut packets, capabilities): (Packets<Stream>, u32) = if url.encrypted {
         if !greeting.offers_tls {
-            let what =
-                "the database offers no TLS; have it offer TLS, or write `ssl-mode=DISABLED` in the URL where nobody else can listen";
+            let what = "the database offers no TLS; enable TLS there, or write `ssl-mode=DISABLED` in the URL if nobody else can listen";
             return Err(asking.lasting(what).into());
         }
         plain.write(&head(CAPABILITIES | TLS)).await?;
@@ -142,7 +141,7 @@ async fn log_in(asking: &Asking<'_>) -> Result<(Packets<Stream>, bool), Trouble>
                 let name = cursor.until_zero();
                 let Some(named) = Method::named(name) else {
                     let name = String::from_utf8_lossy(name).into_owned();
-                    return Err(asking.lasting(&format!("the account logs in by `{name}`, which is not supported; give it `mysql_native_password` or `caching_sha2_password`")).into());
+                    return Err(asking.lasting(&format!("the account uses the authentication plugin `{name}`, which is not supported; use `mysql_native_password` or `caching_sha2_password`")).into());
                 };
                 method = named;
                 packets.write(&method.answer(url.password.expose(), cursor.until_zero())).await?;
@@ -153,7 +152,7 @@ async fn log_in(asking: &Asking<'_>) -> Result<(Packets<Stream>, bool), Trouble>
                 packets.write(&[url.password.expose(), &[0]].concat()).await?;
             }
             Some((1, [4])) => {
-                return Err(asking.lasting("the database asks for the password itself, which is sent over TLS only; have the URL ask for TLS (`ssl-mode=REQUIRED`)").into());
+                return Err(asking.lasting("the database asks for the password itself, which is sent over TLS only; require TLS in the URL (`ssl-mode=REQUIRED`)").into());
             }
             _ => return Err(Refusal::of(&packet).map_or_else(|| malformed().into(), Trouble::Refused)),
         }

@@ -69,9 +69,11 @@ async fn open(asking: &Asking<'_>) -> Result<Stream, Blocker> {
     };
     match asking.step("the request for TLS", ask).await? {
         Ok(b'S') => Ok(Box::new(asking.encrypt(tcp).await?)),
-        Ok(b'N') => Err(asking
-            .lasting("the database offers no TLS; have it offer TLS, or write `sslmode=disable` in the URL where nobody else can listen")),
-        Ok(_) => Err(asking.lasting("what answers there is no PostgreSQL; check host and port of the URL")),
+        Ok(b'N') => {
+            Err(asking
+                .lasting("the database offers no TLS; enable TLS there, or write `sslmode=disable` in the URL if nobody else can listen"))
+        }
+        Ok(_) => Err(asking.lasting("the server there is not PostgreSQL; check the host and port of the URL")),
         Err(error) => Err(asking.passing(&format!("the connection was lost: {error}"))),
     }
 }
@@ -89,7 +91,7 @@ async fn fetch(client: &Client, asking: &Asking<'_>, sink: &mut Sink) -> Result<
     }
     let columns = take_columns(sink, parsed.columns().iter().map(|column| column.name().into()).collect())?;
     let statement = client.prepare(&as_objects(text, &columns)).await.map_err(|error| match error.code().map(SqlState::code) {
-        Some("42601") => asking.lasting("the query is no SELECT; only a query that reads can be an audience"),
+        Some("42601") => asking.lasting("the query is not a SELECT; only a query that reads can be an audience"),
         _ => blocker(asking, &error),
     })?;
     let parameters: Vec<Text<'_>> = asking.query.parameters.iter().map(|text| Text(text)).collect();
@@ -201,7 +203,7 @@ struct TooLong;
 
 impl std::fmt::Display for TooLong {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "a row of the query is longer than {ROW_MAX} bytes, or what answers there is no PostgreSQL; select fewer columns")
+        write!(f, "a row of the query is longer than {ROW_MAX} bytes, or the server there is not PostgreSQL; select fewer columns")
     }
 }
 

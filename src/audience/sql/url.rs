@@ -40,12 +40,13 @@ impl DatabaseUrl {
     /// What is wrong with it, after "the URL"; none of its parts is quoted but the names of parameters.
     pub fn parse(text: &str) -> Result<Self, String> {
         const FORM: &str = "write postgres://user:password@host/database or mysql://user:password@host/database";
-        let url = Url::parse(text.trim())
-            .map_err(|error| format!("is not one: {error}; {FORM}, with signs of the password percent-encoded (`%23` for `#`)"))?;
+        let url = Url::parse(text.trim()).map_err(|error| {
+            format!("is not one: {error}; {FORM}, with special characters in the password percent-encoded (`%23` for `#`)")
+        })?;
         let (kind, port) = match url.scheme() {
             "postgres" | "postgresql" => (Kind::Postgres, 5432),
             "mysql" | "mariadb" => (Kind::MySql, 3306),
-            _ => return Err(format!("is that of no known database; {FORM}")),
+            _ => return Err(format!("is not that of a supported database; {FORM}")),
         };
         let decoded = |part: &str| percent_decode_str(part).decode_utf8().map(std::borrow::Cow::into_owned);
         let host = decoded(url.host_str().unwrap_or_default()).unwrap_or_default();

@@ -208,5 +208,5 @@ fn another_host_gets_no_credentials_and_must_be_allowed() {
     let plain = super::super::http::parsed("http://127.0.0.1:9/x").expect("a URL");
     let remote = Remote { url: "https://api.example/".to_owned(), egress: Egress::Everywhere, login: None };
     let refused = super::super::http::ask(&remote, &plain, runtime().handle(), &crate::providers::scrub::Scrubber::default());
-    assert!(refused.err().is_some_and(|refused| refused.blocker.message.contains("an https URL leads to it, and it is http")));
+    assert!(refused.err().is_some_and(|refused| refused.blocker.message.contains("an https URL redirects or links to it, and it is http")));
 }

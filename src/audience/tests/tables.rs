@@ -54,7 +54,7 @@ fn tables_as_spreadsheets_write_them() {
             layout(&[], None, Some(encoding_rs::WINDOWS_1252)),
             b"PK\x03\x04\x14\0".to_vec(),
             &[
-                "error: the audience: it is an Excel workbook (.xlsx) or another zip archive, and not a table; name it as `xlsx`, or save it as CSV (UTF-8)",
+                "error: the audience: it is an Excel workbook (.xlsx) or another zip archive, not a table; name it as `xlsx`, or save it as CSV (UTF-8)",
             ],
         ),
     ];

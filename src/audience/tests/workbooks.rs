@@ -230,11 +230,11 @@ fn what_is_no_workbook_is_told() {
     let cases: Vec<(Vec<u8>, &str)> = vec![
         (old("Workbook"), "it is an old Excel workbook (.xls); save it as .xlsx"),
         (old("EncryptedPackage"), "it is protected by a password; save it without one"),
-        (b"email,name\na@x.example,A\n".to_vec(), "it is no Excel workbook (.xlsx); if it is a table of text, name it as `csv`"),
-        (b"<html>".to_vec(), "it is an HTML or XML page and no workbook"),
+        (b"email,name\na@x.example,A\n".to_vec(), "it is not an Excel workbook (.xlsx); if it is a text table, name it as `csv`"),
+        (b"<html>".to_vec(), "it is an HTML or XML page, not a workbook"),
         (Vec::new(), "it is empty"),
         (archive(&[Part::new("mimetype", "application/vnd.oasis.opendocument.spreadsheet")]), "it is an OpenDocument spreadsheet (.ods)"),
-        (archive(&[Part::new("photo.jpg", "x")]), "it is a zip archive, and no Excel workbook"),
+        (archive(&[Part::new("photo.jpg", "x")]), "it is a zip archive, not an Excel workbook"),
         (archive(&[Part::new("_rels/.rels", relationships(&[("officeDocument", "xl/workbook.bin")]))]), "it is a binary workbook (.xlsb)"),
         (good[..good.len() / 2].to_vec(), "the workbook is corrupt (its end is missing)"),
     ];
@@ -301,11 +301,7 @@ fn a_hostile_workbook_takes_no_memory() {
         ),
         ("rows in disorder", rows_of("<row r=\"1\"/>"), "its rows are not in their order"),
         ("a row that no sheet has", rows_of("<row r=\"1048577\"/>"), "its rows are not in their order"),
-        (
-            "a text that is not there",
-            rows_of("<row r=\"2\"><c r=\"A2\" t=\"s\"><v>7</v></c></row>"),
-            "a cell refers to a text that is not there",
-        ),
+        ("a missing text", rows_of("<row r=\"2\"><c r=\"A2\" t=\"s\"><v>7</v></c></row>"), "a cell refers to a missing text"),
         ("a sheet without an end", replaced("sheet0.xml", &format!("<worksheet><sheetData>{HEADER}")), "a sheet does not end"),
         ("no sheet", with("sheet0.xml", &|part| part.name = "elsewhere".to_owned()), "it has no part `xl/worksheets/sheet0.xml`"),
         (

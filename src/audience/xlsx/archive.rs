@@ -91,7 +91,9 @@ impl Archive {
         }
         let (Some(count), Some(size), Some(at)) = (count, size, at) else { return Err(corrupt("its directory is not found")) };
         if count > PARTS_MAX || size > DIRECTORY_MAX {
-            return Err(Fault::Unusable(format!("it has {count} parts, {PARTS_MAX} at most; it is no workbook that a spreadsheet wrote")));
+            return Err(Fault::Unusable(format!(
+                "it has {count} parts, and at most {PARTS_MAX} are allowed; no spreadsheet program wrote it"
+            )));
         }
         let directory = read_at(&file, at, size)?;
         let entries = entries(&directory, count).ok_or_else(|| corrupt("its directory cannot be read"))?;

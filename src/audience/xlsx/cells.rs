@@ -165,7 +165,7 @@ impl<'a> Rows<'a> {
             Kind::Number(format) => value(text, format, self.workbook.is_1904).unwrap_or_else(|| text.into()),
             Kind::Shared => {
                 let index = text.trim().parse().map_err(|_| corrupt("a cell refers to no text"))?;
-                self.texts.get(index)?.ok_or_else(|| corrupt("a cell refers to a text that is not there"))?.into()
+                self.texts.get(index)?.ok_or_else(|| corrupt("a cell refers to a missing text"))?.into()
             }
             Kind::Text => unescaped(text).into(),
             Kind::Bool => matches!(text.trim(), "1" | "true" | "TRUE").into(),

@@ -103,8 +103,8 @@ fn copied(mut raw: source::Raw, mut file: File) -> Result<(File, u64), Blocker> 
     if !is_old && !start.starts_with(b"PK") {
         let what = match &start[..] {
             [] => "it is empty",
-            [b'<', ..] => "it is an HTML or XML page and no workbook; perhaps a login or error page",
-            _ => "it is no Excel workbook (.xlsx); if it is a table of text, name it as `csv`",
+            [b'<', ..] => "it is an HTML or XML page, not a workbook; perhaps a login or error page",
+            _ => "it is not an Excel workbook (.xlsx); if it is a text table, name it as `csv`",
         };
         return Err(unreadable(format!("{}: {what}", raw.place)));
     }

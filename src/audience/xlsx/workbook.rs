@@ -50,10 +50,10 @@ impl Workbook {
     pub fn read(archive: &Archive) -> Result<Self, Fault> {
         let unusable = |what: &str| Fault::Unusable(what.to_owned());
         if archive.has("mimetype") || archive.has("content.xml") {
-            return Err(unusable("it is an OpenDocument spreadsheet (.ods), and no Excel workbook; save it as .xlsx"));
+            return Err(unusable("it is an OpenDocument spreadsheet (.ods), not an Excel workbook; save it as .xlsx"));
         }
         if !archive.has("_rels/.rels") {
-            return Err(unusable("it is a zip archive, and no Excel workbook (.xlsx); unpack it, or save the sheet as .xlsx"));
+            return Err(unusable("it is a zip archive, not an Excel workbook (.xlsx); unpack it, or save the sheet as .xlsx"));
         }
         let package = relationships(archive, "_rels/.rels", "")?;
         let main = package.into_values().find(|relationship| relationship.kind == "officeDocument");

@@ -232,7 +232,7 @@ async fn take(shared: &Shared, mail: ReceivedMail) -> Answer {
     match tokio::time::timeout(TAKE_TIMEOUT, shared.intake.take(events)).await {
         Ok(Ok(())) => Answer::Taken,
         Ok(Err(error)) => {
-            tracing::warn!("a bounce was not taken, and will be sent again: {error}");
+            tracing::warn!("a bounce was not accepted, and will be sent again: {error}");
             Answer::NotNow
         }
         Err(_) => {

@@ -76,7 +76,7 @@ impl Session {
     /// A conversation that begins with our greeting. `keep` is how many bytes of a mail are kept.
     #[must_use]
     pub fn new(host: &str, keep: usize) -> Self {
-        let replies = format!("220 {host} Mailfleet takes bounces\r\n").into_bytes();
+        let replies = format!("220 {host} Mailfleet bounce listener\r\n").into_bytes();
         Self {
             host: host.to_owned(),
             keep,
@@ -175,7 +175,7 @@ impl Session {
                     self.recipients.push(recipient.to_owned());
                     "250 2.1.5 Ok".into()
                 }
-                Some(_) => self.fault("550 5.1.1 No return path of ours"),
+                Some(_) => self.fault("550 5.1.1 Not a return path of ours"),
             },
             "DATA" if self.recipients.is_empty() => self.fault("554 5.5.1 No valid recipients"),
             "DATA" => {

@@ -175,8 +175,8 @@ impl Client {
         } else if self.can("LOGINDISABLED") {
             return Err(self.endpoint.connection_for_person(
                 Reason::AuthenticationNotOffered,
-                "the server offers no login by password",
-                "Check encryption, or have the server offer AUTH=PLAIN.",
+                "the server offers no password login",
+                "Check encryption, or enable AUTH=PLAIN on the server.",
             ));
         } else {
             let (name_size, password_size) = (format!("LOGIN {{{}}}", name.len()), format!(" {{{}}}", password.len()));
@@ -186,7 +186,7 @@ impl Client {
         };
         if !ended.is_ok {
             let what = format!("the login was refused: `{}`", quoted(&self.scrubber, &ended.text));
-            let to_do = "Correct `username` and `password` in the Secret; vendors ask for a password of its own for IMAP.";
+            let to_do = "Correct `username` and `password` in the Secret; vendors require a separate password for IMAP.";
             return Err(self.endpoint.connection_for_person(Reason::AuthenticationFailed, &what, to_do));
         }
         // What is offered may be more once it is known to whom.

@@ -118,7 +118,7 @@ async fn look(client: &mut Client, account: &Account, origin: &Origin, intake: &
         }
         origin.note_unread(reading.kind);
         if left.uids.len() >= LEFT_MAX {
-            let what = format!("the folder holds more than {LEFT_MAX} mails that are no bounces of Mailfleet's messages");
+            let what = format!("the folder contains more than {LEFT_MAX} messages that are not bounces of Mailfleet's messages");
             return Err(client.endpoint().connection_for_person(Reason::FolderUnusable, &what, "Move them elsewhere."));
         }
         left.uids.insert(uid);
@@ -128,7 +128,7 @@ async fn look(client: &mut Client, account: &Account, origin: &Origin, intake: &
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(Blocker::passing(Reason::LedgerUnavailable, error.to_string())),
             Err(_) => {
-                let message = format!("What came back could not be recorded within {} s; it is read again.", TAKE_TIMEOUT.as_secs());
+                let message = format!("The messages could not be recorded within {} s; they are read again.", TAKE_TIMEOUT.as_secs());
                 return Err(Blocker::passing(Reason::LedgerUnavailable, message));
             }
         }
@@ -140,7 +140,7 @@ async fn look(client: &mut Client, account: &Account, origin: &Origin, intake: &
 /// The beginning of a mail; `None` if it is gone.
 async fn fetch(client: &mut Client, uid: u32) -> Result<Option<Vec<u8>>, Blocker> {
     let fetched = client.say(&format!("UID FETCH {uid} (UID BODY.PEEK[]<0.{READ_MAX}>)"), "FETCH").await?;
-    let fetched = done(client, fetched, "a mail cannot be read", "Ask the server's operator.")?;
+    let fetched = done(client, fetched, "a message cannot be read", "Ask the server's operator.")?;
     let mut mails = fetched.responses.into_iter().filter_map(|response| match response {
         Response::Mail { uid: of, content } if of == uid => content,
         _ => None,
@@ -154,26 +154,26 @@ async fn mark(client: &mut Client, account: &Account, when_read: WhenRead, uids:
         return Ok(());
     }
     let set = uids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-    let rights = "Grant the right to mark and delete mails there.";
+    let rights = "Grant the right to mark and delete messages there.";
     if when_read == WhenRead::MarkSeen {
         let marked = client.say(&format!("UID STORE {set} +FLAGS.SILENT (\\Seen)"), "STORE").await?;
-        return done(client, marked, "mails cannot be marked as seen", rights).map(drop);
+        return done(client, marked, "messages cannot be marked as seen", rights).map(drop);
     }
     if when_read == WhenRead::Move {
         let folder = account.imap.move_to.as_deref().unwrap_or_default();
         let verb = if client.can("MOVE") { "MOVE" } else { "COPY" };
         let moved = client.say(&format!("UID {verb} {set} {}", string(folder)), verb).await?;
-        done(client, moved, &format!("mails cannot be moved to the folder `{folder}`"), "Create it, or correct `moveTo`.")?;
+        done(client, moved, &format!("messages cannot be moved to the folder `{folder}`"), "Create it, or correct `moveTo`.")?;
         if verb == "MOVE" {
             return Ok(());
         }
     }
     let marked = client.say(&format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)"), "STORE").await?;
-    done(client, marked, "mails cannot be deleted", rights)?;
+    done(client, marked, "messages cannot be deleted", rights)?;
     // Without UIDPLUS, what others marked would be deleted too: the mark must do, and is searched for no more.
     if client.can("UIDPLUS") {
         let expunged = client.say(&format!("UID EXPUNGE {set}"), "EXPUNGE").await?;
-        done(client, expunged, "mails cannot be deleted", rights)?;
+        done(client, expunged, "messages cannot be deleted", rights)?;
     }
     Ok(())
 }

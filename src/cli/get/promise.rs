@@ -18,8 +18,8 @@ pub fn promise(status: &CampaignStatus, campaign: &str) -> String {
         parts.push(format!("{} sent again after an unknown outcome, perhaps received twice", grouped(counts.resent)));
     }
     let rows = if counts.bad_rows == 1 { "bad row" } else { "bad rows" };
-    let unknown = format!("unknown, not sent again before `mailfleet resume {campaign} --unknown Resend`");
-    let held = format!("held, not mailed before `mailfleet resume {campaign}`");
+    let unknown = format!("unknown, not sent again until `mailfleet resume {campaign} --unknown Resend`");
+    let held = format!("held, not mailed until `mailfleet resume {campaign}`");
     // Whoever was not mailed is named, whatever the reason.
     let what = |fate| match fate {
         Fate::Accepted | Fate::Claimed | Fate::Deferred => None,

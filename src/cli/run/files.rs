@@ -50,7 +50,7 @@ pub(super) async fn run(args: RunArgs) -> Result<ExitCode, String> {
         ledger_elsewhere(&args.paths, &state_dir)?;
         if args.once && is_ci(std::env::var("CI").ok().as_deref()) && !has_ledger(&state_dir) {
             text::report(&format!(
-                "CI is set, and there is no ledger in {}: a new one begins, and whoever an earlier job mailed is mailed again. Keep this folder from job to job, and give --expect-ledger after the first one (docs/gitops.md, \"Sending from CI\").",
+                "CI is set, and there is no ledger in {}: a new one begins, and whoever an earlier job mailed is mailed again. Keep this folder between jobs, and give --expect-ledger after the first one (docs/gitops.md, \"Sending from CI\").",
                 state_dir.display()
             ));
         }
@@ -70,7 +70,7 @@ pub(super) async fn run(args: RunArgs) -> Result<ExitCode, String> {
         }
         snapshots = hurried(&args, &snapshots).await;
         text::report(&format!(
-            "Dry run: nothing leaves this machine. Messages are written below {}; start times, suspension and limits do not hold.",
+            "Dry run: nothing leaves this machine. Messages are written below {}; start times, suspension and limits do not apply.",
             outbox.display()
         ));
     }

@@ -74,11 +74,11 @@ impl PublicArgs {
                 .await
                 .map_err(|error| format!("--public-address {address} cannot be used: {error}. Choose another."))?;
             let address = public.address().unwrap_or(address);
-            text::report(&format!("http://{address} serves the page on which people unsubscribe, and takes vendors' webhooks"));
+            text::report(&format!("http://{address} serves the unsubscribe page, and receives vendors' webhooks"));
             listening = Some(Listening(tokio::spawn(public.serve())));
         } else if let Some(url) = &self.public_url {
             text::report(&format!(
-                "Links by which people unsubscribe lead to {url}, which this process does not serve: another one must, with --public-address and the same state folder or keys."
+                "Unsubscribe links lead to {url}, which this process does not serve: another process must, with --public-address and the same state folder or keys."
             ));
         }
         let links = self.public_url.clone().map(|url| Links::new(&keys, url));

@@ -130,7 +130,7 @@ impl Recipients {
         let mut findings: Vec<Finding> = self.unreadable(place).into_iter().collect();
         if self.problem.is_none() && max.is_exceeded(self.bad, self.usable + self.bad) {
             let what = format!(
-                "it cannot be sent: {} cannot be used, and maxBadRows is {max}: nobody is mailed while it is not known who is excluded; fix the list, or raise its maxBadRows",
+                "it cannot be sent: {} cannot be used, and maxBadRows is {max}: nobody is mailed until it is known who is excluded; fix the list, or raise its maxBadRows",
                 counted(self.bad, "row", "rows")
             );
             findings.push(self.finding(Severity::Fault, None, what, place));
@@ -146,7 +146,7 @@ impl Recipients {
         let mut note = |severity, what: String| findings.push(field_finding(severity, place, VARIANT_FIELD, None, what).0);
         if census.unmatched() > 0 {
             let (severity, nobody) = if census.of_variants() == 0 && self.is_whole {
-                (Severity::Warning, "; nobody gets a variant: the values are no names of variants")
+                (Severity::Warning, "; nobody gets a variant: no value is the name of one")
             } else {
                 (Severity::Note, "")
             };

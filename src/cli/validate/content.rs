@@ -109,7 +109,7 @@ fn of_bulk(content: &Content, recipients: Option<u64>, place: &FilePlace, spec: 
     let mut findings: Vec<Finding> = open.collect();
     if spec.unsubscribe.is_none() {
         let words = format!(
-            "it goes to {} people or more without `unsubscribe`: if this is marketing mail, Gmail and Yahoo ask for unsubscription by one click, `unsubscribe: {{oneClick: {{}}}}`",
+            "it goes to {} people or more without `unsubscribe`: if this is marketing mail, Gmail and Yahoo require one-click unsubscription, `unsubscribe: {{oneClick: {{}}}}`",
             grouped(bulk::BULK_FROM)
         );
         findings.push(field_finding(Severity::Note, place, "spec", None, words).0);

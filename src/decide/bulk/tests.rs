@@ -125,7 +125,7 @@ fn each_record_that_is_missing_is_named_and_all_of_them_make_it_true() {
     let (status, message) = of(&[SPF, KEY, DMARC, PTR, HOST]);
     assert_eq!(status, ConditionStatus::True, "{message}");
     let (status, message) = of(&[SPF, KEY, ("_dmarc.shop.example", "FAIL"), PTR, HOST]);
-    assert!(status == ConditionStatus::Unknown && message.contains("nothing is known to be open. DMARC: "), "{message}");
+    assert!(status == ConditionStatus::Unknown && message.contains("none is known to be unmet. DMARC: "), "{message}");
     let (_, message) = of(&[]);
     let all = ["SPF: ", "DKIM: ", "DMARC: ", "PTR: "].map(|point| message.find(point).expect("named"));
     assert!(all.is_sorted(), "{message}");
@@ -137,11 +137,11 @@ fn what_a_relay_does_is_not_known_and_what_a_vendor_does_is_met() {
     let (status, message) = of(RELAY, None);
     assert!(
         status == ConditionStatus::Unknown
-            && message.contains("SPF, DKIM, DMARC and PTR are not known: name shop.example in identity.domains"),
+            && message.contains("SPF, DKIM, DMARC and PTR are not known: list shop.example in identity.domains"),
         "{message}"
     );
     let (status, message) = of(RELAY, Some(subject(Vec::new(), true)));
-    assert!(status == ConditionStatus::Unknown && message.contains("no key of identity.dkim is of shop.example"), "{message}");
+    assert!(status == ConditionStatus::Unknown && message.contains("no key in identity.dkim is for shop.example"), "{message}");
     let unaddressed = Subject { origin: Origin::Unknown, ..subject(vec![key()], true) };
     let (status, message) = of(RELAY, Some(unaddressed));
     assert!(status == ConditionStatus::Unknown && message.contains("PTR is not known"), "{message}");
@@ -168,12 +168,12 @@ fn the_message_names_every_open_point_and_receipts_are_left_alone() {
     assert_eq!(of(receipts, Some(4_999), false, 900), None);
     let (status, message) = of(receipts, Some(5_000), false, 0).expect("many");
     assert!(
-        status == ConditionStatus::True && message.ends_with("where it is marketing mail, they ask for unsubscription by one click."),
+        status == ConditionStatus::True && message.ends_with("for marketing mail, Gmail and Yahoo require one-click unsubscription."),
         "{message}"
     );
     for (complained, is_told) in [(0, false), (1, true), (2, true)] {
         let (status, message) = of(NEWS, None, true, complained).expect("news");
-        let told = message.contains("0.1% or more was reported as spam: Gmail advises to stay below that.");
+        let told = message.contains("was reported as spam; Gmail advises staying below that.");
         assert!(status == ConditionStatus::True && told == is_told, "{complained}: {message}");
     }
     let (status, message) = of(NEWS, None, true, 3).expect("news");

@@ -28,11 +28,11 @@ impl Load {
         }
         let Holds { bytes_max, inline } = server.spec.provider.holds();
         if self.has_inline && !inline {
-            return Some("it takes no inline images (attachments with `inline`)".to_owned());
+            return Some("it does not support inline images (attachments with `inline`)".to_owned());
         }
         let max = [bytes_max, size_max].into_iter().flatten().min().filter(|max| self.attached_bytes > *max)?;
         let (size, max) = (megabytes(self.attached_bytes, u64::div_ceil), megabytes(max, |bytes, unit| bytes / unit));
-        Some(format!("it takes messages of {max} MB at most, and the attachments alone are {size} MB as they are sent"))
+        Some(format!("it accepts messages of up to {max} MB, and the attachments alone are {size} MB when encoded"))
     }
 }
 

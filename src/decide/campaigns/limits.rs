@@ -247,7 +247,7 @@ impl Limits {
         let slowest = self.windows.iter().max_by(|a, b| takes(a).total_cmp(&takes(b))).filter(|window| takes(window) > 0.0)?;
         let limit = match &slowest.kind {
             Kind::Window(Rate { messages, per }) => format!("its limit is {messages} per {per}"),
-            Kind::Found => format!("it takes {}", rate_in_words(1.0 / slowest.seconds)),
+            Kind::Found => format!("it accepts {}", rate_in_words(1.0 / slowest.seconds)),
             Kind::Warmup(limit, _) => format!("its warm-up allows {limit} today (UTC)"),
         };
         Some(Pacing {

@@ -181,7 +181,7 @@ impl<'a> Rollout<'a> {
         }
         let others = match Percent::ALL.thousandths() - self.reached.share.thousandths() {
             0 => String::new(),
-            others => format!(" {}% of the audience are not mailed.", Percent::of_thousandths(others)),
+            others => format!(" {}% of the audience has not been mailed.", Percent::of_thousandths(others)),
         };
         let head = format!("{}: ", self.name());
         stop::judge(self.key, self.judged(), &self.thresholds(), (&head, &others))
@@ -234,8 +234,8 @@ impl<'a> Rollout<'a> {
             Turn::Sends | Turn::Begins => {
                 let pause = self.step().and_then(|(_, step)| step.pause.as_ref());
                 let then = match (pause, &self.promote) {
-                    _ if self.turn == Turn::Begins => format!("{next} follow now"),
-                    (_, Some(_)) => format!("then {next}, as a person has promoted it already"),
+                    _ if self.turn == Turn::Begins => format!("{next} next"),
+                    (_, Some(_)) => format!("then {next}, which was already promoted"),
                     (None, None) => format!("then {next}"),
                     (Some(Pause { duration: None }), None) => "then it waits for a person".to_owned(),
                     (Some(Pause { duration: Some(duration) }), None) => format!("then it pauses for {duration}, then {next}"),
@@ -260,7 +260,7 @@ impl<'a> Rollout<'a> {
             return words;
         }
         format!(
-            "{words} Look at what came back; `mailfleet promote {}`, or a new value of the annotation {ANNOTATION}, lets it go on.",
+            "{words} Look at what came back; `mailfleet promote {}`, or a new value of the annotation {ANNOTATION}, begins the next step.",
             self.key.as_arguments()
         )
     }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Said of a campaign that no process sends.
-const NOT_RUNNING: &str = "No process is running: `mailfleet run` was told to stop. The next start goes on with the rest.";
+const NOT_RUNNING: &str = "No process is running: `mailfleet run` was stopped. The next start continues with the rest.";
 
 /// The status; conditions without times.
 pub(super) fn status(
@@ -140,7 +140,7 @@ fn audience_read(key: &Key, recipients: &RecipientCounts, run: &Run<'_>) -> Opti
 /// Who gets the content itself though the field that chooses a variant has a value.
 fn without_variant(without: &WithoutVariant) -> String {
     format!(
-        " {} a value in the field that content.variantField names which matches no variant (such as `{}`); they get the content without variant.",
+        " {} a value in the field that content.variantField names, but no variant matches it (such as `{}`); they get the content itself.",
         if without.recipients == 1 { "1 recipient has".to_owned() } else { format!("{} recipients have", grouped(without.recipients)) },
         without.example
     )
@@ -151,7 +151,7 @@ fn without_zone(without: &WithoutZone) -> String {
     let example = without.example.as_ref().map(|value| format!(" (one has `{value}`)")).unwrap_or_default();
     let have = if without.recipients == 1 { "has" } else { "have" };
     format!(
-        " {} {have} no known time zone in the field that sendingHours.zoneField names{example}; for them the hours are those of sendingHours.zone.",
+        " {} {have} no known time zone in the field that sendingHours.zoneField names{example}; sendingHours.zone applies to them.",
         counted(without.recipients, "recipient", "recipients")
     )
 }

@@ -13,7 +13,7 @@ pub(super) fn judge(key: &Key, judged: Judged, stop: &EffectiveStopWhen, around:
     if ended < stop.after_messages {
         return None;
     }
-    let resume = format!("`mailfleet resume {}` goes on, and judges anew from there", key.as_arguments());
+    let resume = format!("run `mailfleet resume {}`, which continues the run and judges it anew from then on", key.as_arguments());
     let failed = rejected + bounced;
     if stop.bounce_percent.is_exceeded(failed, ended) {
         let share = Percent::share(failed, ended);

@@ -90,7 +90,7 @@ pub(super) fn overflow(table: &ServerTable) -> Option<String> {
         .filter(|row| u128::from(row.accepted) * u128::from(weights) > 2 * u128::from(row.weight) * u128::from(accepted))
         .map(|row| {
             let (took, should) = (percent(row.accepted, accepted), percent(u64::from(row.weight), weights));
-            format!("{} took {took}% although its weight is {should}%", row.server)
+            format!("{} accepted {took}% although its weight is {should}%", row.server)
         })
         .collect();
     (!told.is_empty()).then(|| told.join("; "))
@@ -127,10 +127,10 @@ fn why_not(candidate: &Candidate, server: Option<&ServerDecision>, load: Option<
         return "a send failed; it is probed before it is used again".to_owned();
     }
     if load.is_some_and(|load| load.rests_since.is_some()) {
-        return "the outcome of a message is unknown; it rests, and is then tried with a single message".to_owned();
+        return "the outcome of a message is unknown; it is paused, and then tried with a single message".to_owned();
     }
     match load.and_then(|load| load.exhausted_until) {
-        Some(_) if load.is_some_and(|load| load.rests) => "it says that it is being sent too much, and rests".to_owned(),
+        Some(_) if load.is_some_and(|load| load.rests) => "it reports too many messages, and is paused".to_owned(),
         Some(until) => {
             let until = Timestamp::from_millisecond(until).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default();
             format!("its limit is used up until {until}")
@@ -142,7 +142,7 @@ fn why_not(candidate: &Candidate, server: Option<&ServerDecision>, load: Option<
             if domains.is_empty() {
                 String::new()
             } else {
-                format!("its limit for {} is used up; others are sent", listed(domains.into_iter()))
+                format!("its limit for {} is used up; messages for other domains are sent", listed(domains.into_iter()))
             }
         }
     }

@@ -278,7 +278,7 @@ fn a_campaign_whose_only_server_rests_says_so_and_not_that_it_is_tested() {
     let resting = crate::report::ServerReport { rests_since: Some("No answer came.".into()), ..Default::default() };
     Arc::make_mut(&mut observed.report).servers.insert(Key::new("default", "relay"), resting);
     let (reason, told) = message(turn(&mut world, &observed));
-    let wanted = "The outcome of a message through relay is unknown; it rests, and is then tried with a single message.";
+    let wanted = "The outcome of a message through relay is unknown; it is paused, and then tried with a single message.";
     assert_eq!((reason, &*told), (Reason::WaitingForServer, wanted));
 }
 
@@ -512,7 +512,7 @@ fn own_limits_and_those_for_domains_are_told() {
     let status = turn(&mut world, &observed).status;
     let ready = condition::find(&status.conditions, ConditionType::Ready).expect("it is said");
     assert_eq!((status.state, ready.reason), (CampaignState::Waiting, Reason::WaitingForLimits));
-    assert!(ready.message.starts_with("Everybody who is left is at gmail.com, yahoo.com"), "{}", ready.message);
+    assert!(ready.message.starts_with("All remaining recipients are at gmail.com, yahoo.com"), "{}", ready.message);
     assert!(ready.message.ends_with("sending resumes at 2025-11-24T17:00:00Z."), "{}", ready.message);
 }
 

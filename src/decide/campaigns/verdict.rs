@@ -217,7 +217,7 @@ impl Case<'_> {
             return Some(Verdict::stalled(self.resting(), Reason::AudienceUnreadable, message, self.held()));
         }
         let message = format!(
-            "{field}: run {run} of campaign {name} is not completed, and may still mail its recipients itself. Nobody is taken from it before; resume it, or give it another spec.run."
+            "{field}: run {run} of campaign {name} is not completed, and may still mail its recipients itself. They are not mailed by this campaign before that; resume it, or give it another spec.run."
         );
         Some(Verdict::trying(self.resting(), Reason::AudienceUnreadable, message, self.held()))
     }
@@ -385,7 +385,7 @@ impl Case<'_> {
             return format!("None of its servers can be used by namespace {}", self.key.namespace);
         }
         if self.takes_too_little() {
-            return "None of its servers takes its messages".to_owned();
+            return "None of its servers accepts its messages".to_owned();
         }
         if self.none_may_send() {
             return format!("None of its servers may send from {}", self.spec().from.address);
@@ -487,7 +487,7 @@ impl Case<'_> {
             Waiting::ForDomains(until, domains) => {
                 let clock = Timestamp::from_millisecond(*until).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
                 let message = format!(
-                    "Everybody who is left is at {}, for which the limits of its servers (limits.perDomain) are used up; sending resumes at {}.",
+                    "All remaining recipients are at {}, for which the limits of the servers (limits.perDomain) are used up; sending resumes at {}.",
                     listed(domains.iter().map(|domain| &**domain)),
                     clock.unwrap_or_default()
                 );
@@ -496,7 +496,7 @@ impl Case<'_> {
             }
             Waiting::ForHours(until, zone) => {
                 let message = format!(
-                    "Everybody who is left is in a zone where it is outside the sendingHours; sending resumes at {}.",
+                    "It is outside sendingHours in the time zones of all remaining recipients; sending resumes at {}.",
                     zone.words(*until)
                 );
                 let verdict = Verdict::well(CampaignState::Waiting, Reason::OutsideSendingHours, message, Some(false));
@@ -523,13 +523,13 @@ impl Case<'_> {
         let mut words = Vec::new();
         if !failed.is_empty() {
             words.push(format!(
-                "Sending through {} failed; it is being probed, and the campaign goes on once a probe succeeds.",
+                "Sending through {} failed; it is being probed, and the campaign continues once a probe succeeds.",
                 names(&failed)
             ));
         }
         if !resting.is_empty() {
             words.push(format!(
-                "The outcome of a message through {} is unknown; it rests, and is then tried with a single message.",
+                "The outcome of a message through {} is unknown; it is paused, and then tried with a single message.",
                 names(&resting)
             ));
         }

@@ -132,7 +132,7 @@ fn a_pause_says_figures_what_they_mean_and_what_to_do() {
     let pause = told(&world);
     assert_eq!(
         pause.message,
-        "15.789% of what it sent in 24h came back (1,900 messages: 200 rejected, 100 bounced); feedback.pauseWhen.bouncePercent is 10. Nothing more is sent through it: mailbox providers block servers that go on. Clean the audience that bounces (`mailfleet get runs -o wide` counts them); `mailfleet resume server/relay -n ops` lets it back; what came back before then no longer counts. Otherwise it comes back at 2025-11-24T22:00:00Z."
+        "15.789% of what it sent in 24h came back (1,900 messages: 200 rejected, 100 bounced); feedback.pauseWhen.bouncePercent is 10. Nothing more is sent through it, because mailbox providers block servers that ignore this. Clean the audience that bounces (`mailfleet get runs -o wide` counts them); `mailfleet resume server/relay -n ops` resumes it; what came back before then no longer counts. Otherwise it resumes automatically at 2025-11-24T22:00:00Z."
     );
     assert_eq!(pause.ends_at_ms, Some(NOW_MS + 6 * 3_600_000));
     past(&mut world).standing.results.insert("b".into(), judged((1_000, 0, 0, 40)));

@@ -71,12 +71,12 @@ fn at_rest(known: &Known<'_>, verdict: &Verdict) -> Option<Condition> {
     let (reason, message): (_, Cow<'static, str>) = if let Some(cause) = &report.rests_since {
         (
             Reason::OutcomeUnknown,
-            format!("The outcome of a message is unknown. The server rests for up to five minutes and is then tried with a single message; other servers take its share meanwhile. {cause}").into(),
+            format!("The outcome of a message is unknown. The server is paused for up to five minutes, and then tried with a single message; other servers take its share meanwhile. {cause}").into(),
         )
     } else if report.rests {
         (
             Reason::Throttled,
-            "The server says that it is being sent too much. It rests, and is then sent only as much as it has accepted; other servers take its share meanwhile. If this persists, lower limits.rates or limits.connections.".into(),
+            "The server reports too many messages. It is paused, and then sent messages only at the rate that it accepted; other servers take its share meanwhile. If this persists, lower limits.rates or limits.connections.".into(),
         )
     } else {
         return None;
@@ -107,11 +107,11 @@ fn worse(one: Option<Condition>, other: Option<Condition>) -> Option<Condition> 
 fn feedback(spec: &SendingServerSpec, mailbox: Option<&Result<(), Blocker>>, listens: bool) -> Option<Condition> {
     let feedback = spec.feedback.as_ref().filter(|feedback| feedback.is_read())?;
     let (status, reason, message): (_, _, Cow<'static, str>) = match (&feedback.mailbox, mailbox) {
-        (None, _) if listens => (ConditionStatus::True, Reason::FeedbackRead, "Bounces are taken by the listener.".into()),
+        (None, _) if listens => (ConditionStatus::True, Reason::FeedbackRead, "The listener accepts bounces.".into()),
         (None, _) => (
             ConditionStatus::False,
             Reason::NotListening,
-            "Bounces of this server come to the listener, and this process has none: start it with --bounce-address. The server sends meanwhile.".into(),
+            "Bounces of this server go to the listener, and this process has none: start it with --bounce-address. Sending is not affected.".into(),
         ),
         (Some(_), None) => (ConditionStatus::Unknown, Reason::NotReadYet, "The mailbox is being read for the first time.".into()),
         (Some(_), Some(Ok(()))) => (ConditionStatus::True, Reason::FeedbackRead, "The mailbox is read.".into()),

@@ -90,7 +90,7 @@ impl Rows {
             let near = nearest(field, known.iter().map(String::as_str));
             let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             let message = format!(
-                "{name}: nobody in the audience has a field `{field}`{near}. Fix the field or the audience; the campaign then goes on."
+                "{name}: nobody in the audience has a field `{field}`{near}. Fix the field or the audience; the campaign then continues."
             );
             return Err(Blocker::lasting(Reason::InvalidContent, message));
         }
@@ -99,7 +99,7 @@ impl Rows {
         let Some(first) = missing.first() else { return Ok(()) };
         let more = missing.len() - 1;
         let others = if more > 0 { format!(" (and {})", counted(more as u64, "other field", "other fields")) } else { String::new() };
-        let message = format!("{first}{others}. Fix the template or the audience; the campaign then goes on.");
+        let message = format!("{first}{others}. Fix the template or the audience; the campaign then continues.");
         Err(Blocker::lasting(Reason::InvalidContent, message))
     }
 }

@@ -203,7 +203,7 @@ impl Scheduler {
                     None => Bar {
                         reason: Reason::RefusedAlike,
                         message: format!(
-                            "Server {server} refused {count} recipients of this campaign alike: `{}`. It is not used for this run until somebody acts: fix the cause, then run `mailfleet resume {arguments} --held Retry`, or with --held Reject if the recipients are at fault.",
+                            "Server {server} refused {count} recipients of this campaign in the same way: `{}`. It is not used for this run until an operator acts: fix the cause, then run `mailfleet resume {arguments} --held Retry`, or with --held Reject if the recipients are at fault.",
                             crate::providers::stable(reply)
                         ),
                         work_hash,

@@ -85,7 +85,7 @@ fn each_fault_is_told_with_the_record_that_mends_it() {
         (
             "",
             "b.news.test TXT v=spf1 mx ~all",
-            "SPF wrong: SPF: b.news.test has 2 SPF records, which receivers take for none. Publish in its place: b.news.test. TXT \"v=spf1 ip4:192.0.2.10 mx -all\"".to_owned(),
+            "SPF wrong: SPF: b.news.test has 2 SPF records, which receivers treat as no record. Publish in its place: b.news.test. TXT \"v=spf1 ip4:192.0.2.10 mx -all\"".to_owned(),
         ),
         (
             "b.news.test TXT",
@@ -100,12 +100,12 @@ fn each_fault_is_told_with_the_record_that_mends_it() {
         (
             "b.news.test MX",
             "",
-            "return path missing: Return path: b.news.test has neither an MX record nor an address, so that bounces are lost. Publish: b.news.test. MX 10 relay.news.test.".to_owned(),
+            "return path missing: Return path: b.news.test has neither an MX record nor an address, so bounces are lost. Publish: b.news.test. MX 10 relay.news.test.".to_owned(),
         ),
         (
             "b.news.test MX",
             "b.news.test MX 0 .",
-            "return path wrong: Return path: no MX record of b.news.test names a host that has an address, so that bounces are lost. Publish in its place: b.news.test. MX 10 relay.news.test.".to_owned(),
+            "return path wrong: Return path: no MX record of b.news.test names a host that has an address, so bounces are lost. Publish in its place: b.news.test. MX 10 relay.news.test.".to_owned(),
         ),
         (
             "_dmarc",

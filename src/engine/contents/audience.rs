@@ -119,7 +119,7 @@ impl ContentResolver {
     }
 
     fn pages(&self, field: &str, json: &JsonAudience) -> Result<Input, Blocker> {
-        let invalid = |field: String| Blocker::lasting(Reason::InvalidSpec, format!("{field}: this is no JSON pointer."));
+        let invalid = |field: String| Blocker::lasting(Reason::InvalidSpec, format!("{field}: this is not a JSON pointer."));
         let pointer = |name: &str, text: &str| Pointer::parse(text).ok_or_else(|| invalid(format!("{field}.{name}")));
         let columns = json.columns.iter().map(|(name, text)| Ok((name.clone(), pointer(&format!("columns.{name}"), text)?)));
         Ok(Input::Json(Box::new(Pages {

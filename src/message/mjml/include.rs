@@ -63,7 +63,9 @@ impl<'p> Included<'p> {
     fn first_line(&mut self, name: &str, text: &Arc<str>, line: usize) -> Result<usize, String> {
         let cost = text.len() + ELEMENT;
         self.left = self.left.checked_sub(cost).ok_or_else(|| {
-            format!("line {line}: what is included has more than {INCLUDED_MAX} bytes in all, each part as often as it is included")
+            format!(
+                "line {line}: what is included has more than {INCLUDED_MAX} bytes in all, counting each part as often as it is included"
+            )
         })?;
         let index = self.texts.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
             self.texts.push((name.to_owned(), text.clone()));
@@ -169,13 +171,13 @@ fn include(found: &Tag, line: usize, tree: &mut Tree, included: &mut Included<'_
         return fault(format!("<{INCLUDE}> needs the name of a part, as in `<{INCLUDE} path=\"footer.mjml\" />`"));
     };
     if tree.open.is_empty() {
-        return fault(format!("<{INCLUDE}> belongs into <mj-head>, <mj-body> or an element within"));
+        return fault(format!("<{INCLUDE}> belongs in <mj-head>, <mj-body> or an element within"));
     }
     let Some(text) = (included.part)(name) else {
-        return fault(format!("there is no part `{name}`; say where parts are with `content.templates`"));
+        return fault(format!("there is no part `{name}`; set `content.templates` to where the parts are"));
     };
     if included.depth == DEPTH_MAX {
-        return fault(format!("more than {DEPTH_MAX} parts are within each other"));
+        return fault(format!("parts are nested more than {DEPTH_MAX} deep"));
     }
     let before = included.first_line(name, &text, line)?;
     included.depth += 1;

@@ -78,7 +78,7 @@ fn what_is_shared_or_cyclic_fails_for_its_recipients() {
     let list = doubled("{% set a = [1] %}", "{% set a = [a, a] %}");
     let other = list.replace(" a ", " b ").replace("[a, a]", "[b, b]");
     let attribute = doubled("{% set ns = namespace(x=[1]) %}", "{% set ns.x = [ns.x, ns.x] %}");
-    let much = "spec.content.text: line 1: it takes too much work or prints too much";
+    let much = "spec.content.text: line 1: it needs too much computation or prints too much";
     let single = "spec.content.text: line 1: invalid operation: a list or a map can neither be multiplied nor be an attribute of a namespace; use a text or a number, or `{% for %}`";
     let cases = [
         (format!("{list}{{{{ a }}}}"), much),

@@ -38,13 +38,13 @@ fn only_text_is_encoded() {
 fn a_value_that_a_field_cannot_hold_is_a_fault() {
     let cases = [
         ("List-Id", "Zürich", "spec.headers[0].value: `List-Id` needs its id in angle brackets"),
-        ("List-Id", "News <zürich.example>", "`List-Id` cannot hold characters outside ASCII, as in `zürich.example`"),
-        ("List-Archive", "über https://x.example", "`List-Archive` cannot hold characters outside ASCII"),
-        ("Errors-To", "jörg@x.example", "`Errors-To` cannot hold characters outside ASCII"),
+        ("List-Id", "News <zürich.example>", "`List-Id` cannot contain characters outside ASCII, as in `zürich.example`"),
+        ("List-Archive", "über https://x.example", "`List-Archive` cannot contain characters outside ASCII"),
+        ("Errors-To", "jörg@x.example", "`Errors-To` cannot contain characters outside ASCII"),
         ("Errors-To", "Zoë", "`Errors-To` names `Zoë`, which is not an address"),
-        ("References", "<ä@x.example>", "`References` cannot hold characters outside ASCII"),
-        ("Feedback-ID", "frühling:x", "`Feedback-ID` cannot hold characters outside ASCII"),
-        ("Precedence", "bülk", "`Precedence` cannot hold characters outside ASCII"),
+        ("References", "<ä@x.example>", "`References` cannot contain characters outside ASCII"),
+        ("Feedback-ID", "frühling:x", "`Feedback-ID` cannot contain characters outside ASCII"),
+        ("Precedence", "bülk", "`Precedence` cannot contain characters outside ASCII"),
         ("References", &"x".repeat(910), "`References` has a word of more than 900 bytes"),
     ];
     for (name, value, wanted) in cases {

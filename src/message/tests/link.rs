@@ -99,7 +99,7 @@ fn a_template_that_prints_a_link_that_is_not_there_is_a_fault() {
     let content = Content { text: Some("\n{{ unsubscribe_url }}".into()), ..content() };
     let told = faults(&content, &["email", "name"]);
     assert!(
-        matches!(&told[..], [one] if one.starts_with("spec.content.text: line 2: `unsubscribe_url` is the link") && one.contains("oneClick")),
+        matches!(&told[..], [one] if one.starts_with("spec.content.text: line 2: `unsubscribe_url` is the unsubscribe link") && one.contains("oneClick")),
         "{told:?}"
     );
     assert_eq!(faults(&content, &["email", "name", "unsubscribe_url"]), Vec::<String>::new(), "the audience has it");

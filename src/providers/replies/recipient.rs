@@ -234,7 +234,7 @@ const FULL: &[Line] = &[
 
 pub const CODES: &[Cause] = &[
     Cause::recipient(
-        "an enhanced code that says that the address takes none",
+        "an enhanced code that says that the address accepts no mail",
         &[
             coded(&["1.1", "1.2", "1.3", "1.6", "1.10"], "RFC 3463 and RFC 7505, destination addresses").at(DELIVERY),
             coded(&["2.1"], "RFC 3463, a disabled mailbox").at(DELIVERY),

@@ -43,7 +43,7 @@ impl SendGridWebhook {
         let text = credentials.public_key.as_deref().ok_or_else(|| unfit("is missing"))?;
         let public_key = STANDARD.decode(text).map_err(|_| unfit("is not base64"))?;
         aws_lc_rs::signature::ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &public_key)
-            .map_err(|_| unfit("is no public key of the curve P-256"))?;
+            .map_err(|_| unfit("is not a public key on the curve P-256"))?;
         Ok(Self { server: server.clone(), public_key })
     }
 }

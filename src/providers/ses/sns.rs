@@ -65,7 +65,7 @@ impl Sns {
         if !is_certificate(&message.signing_cert_url, &host) {
             return Err(Refused::Forged("its certificate is not from SNS in the topic's region"));
         }
-        let signed = message.signed().ok_or(Refused::Forged("its type is none of SNS"))?;
+        let signed = message.signed().ok_or(Refused::Forged("its type is not one of SNS's"))?;
         let algorithm: &dyn VerificationAlgorithm = match message.signature_version.as_str() {
             "1" => &RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
             "2" => &RSA_PKCS1_2048_8192_SHA256,

@@ -6,7 +6,7 @@ use crate::{
     providers::{Answer, Blocker, Fault, Meaning, Outcome, Outgoing, Refusal, Scope, Stage, envelope, meaning, unknown_of_mail},
 };
 
-const NO_LOGIN: &str = "It takes no mail without a login: set auth.secretRef to a Secret with username and password.";
+const NO_LOGIN: &str = "It accepts no mail without a login: set auth.secretRef to a Secret with username and password.";
 const LATER: &str = "It is retried; if this lasts, ask the server's operator.";
 
 /// The refusal of a message that cannot be sent to a server with these extensions; none when it can. Another server may have

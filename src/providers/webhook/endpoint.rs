@@ -174,8 +174,8 @@ impl Endpoint {
     fn note(&self, refused: &Refused) {
         let why = match refused {
             Refused::Forged(why) | Refused::Unreadable(why) => *why,
-            Refused::Late => "it was signed longer ago than the vendor repeats calls; check this machine's clock",
-            Refused::Replayed => "it was taken before",
+            Refused::Late => "it was signed too long ago; check this machine's clock",
+            Refused::Replayed => "it was received before",
             Refused::NotNow(_) | Refused::NeedsCertificate(_) => return,
         };
         let count = {
@@ -218,7 +218,7 @@ impl Taking {
                 tracing::info!(server = %self.endpoint.server, "the subscription of this server's webhook is confirmed");
                 Ok(())
             }
-            None => Err(Refused::NotNow("Amazon did not take the confirmation of the subscription")),
+            None => Err(Refused::NotNow("Amazon did not accept the confirmation of the subscription")),
         }
     }
 

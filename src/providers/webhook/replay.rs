@@ -59,7 +59,7 @@ impl Replays {
     pub fn begin(&mut self, once: Once) -> Result<(), Refused> {
         match self.known.get(&once.digest) {
             Some(State::Taken) => return Err(Refused::Replayed),
-            Some(State::Pending) => return Err(Refused::NotNow("the same call is being taken")),
+            Some(State::Pending) => return Err(Refused::NotNow("the same call is being processed")),
             None => {}
         }
         if !once.covers_body && self.forgotten_ms.is_some_and(|forgotten| once.signed_at_ms <= forgotten) {
@@ -103,7 +103,7 @@ mod tests {
     fn a_call_is_taken_once_and_may_be_repeated_until_it_is() {
         let mut replays = Replays::default();
         replays.begin(call(1, true)).unwrap();
-        assert_eq!(replays.begin(call(1, true)), Err(Refused::NotNow("the same call is being taken")));
+        assert_eq!(replays.begin(call(1, true)), Err(Refused::NotNow("the same call is being processed")));
         replays.end(call(1, true), false);
         replays.begin(call(1, true)).unwrap();
         replays.end(call(1, true), true);

@@ -36,7 +36,7 @@ impl Secret {
     /// # Errors
     /// When it has not.
     pub fn check(&self, call: &WebhookCall<'_>) -> Result<(), Refused> {
-        let given = presented(call).ok_or(Refused::Forged("it has no secret: neither a password, nor a bearer token, nor in its path"))?;
+        let given = presented(call).ok_or(Refused::Forged("it has no secret: no password, no bearer token, and none in its path"))?;
         let is_equal = constant_time::verify_slices_are_equal(&self.0, &hashed(given.expose())).is_ok();
         if is_equal { Ok(()) } else { Err(Refused::Forged("its secret is not that of the Secret")) }
     }

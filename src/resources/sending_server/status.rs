@@ -34,10 +34,10 @@ pub struct SendingServerStatus {
     /// Messages in the longest window of each entry of `limits.perDomain`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub per_domain: Vec<DomainUsed>,
-    /// Where the warm-up is; absent without `warmup`, and once it is over.
+    /// The progress of the warm-up; absent without `warmup`, and once it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<WarmupStatus>,
-    /// What came back of the messages that it was given, by which `feedback.pauseWhen` judges it; absent without that, unless something is paused.
+    /// What came back for the messages that it was given, by which `feedback.pauseWhen` judges it; absent without that, unless something is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub came_back: Option<CameBack>,
     /// The rate at which it is sent messages since it reported too many, such as `about 130 a second`: the rate that it had accepted,
@@ -50,7 +50,7 @@ pub struct SendingServerStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// What came back of a server's messages: within the window of `feedback.pauseWhen`, and since the last pause ended.
+/// What came back for a server's messages: within the window of `feedback.pauseWhen`, and since the last pause ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CameBack {
@@ -58,7 +58,7 @@ pub struct CameBack {
     pub accepted: u64,
     /// Messages whose recipient it rejected.
     pub rejected: u64,
-    /// Accepted messages that bounced for good.
+    /// Accepted messages that bounced permanently.
     pub bounced: u64,
     /// Accepted messages that were reported as spam.
     pub complained: u64,
@@ -69,7 +69,7 @@ pub struct CameBack {
     /// Namespaces whose campaigns are not sent through it, because too much of what they sent came back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paused: Vec<PausedNamespace>,
-    /// The share that it is given since a pause ended by itself, such as `about 6 a minute`; it grows while the server does well. Absent otherwise.
+    /// The share that it is given since a pause ended automatically, such as `about 6 a minute`; it grows while few messages come back. Absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<String>,
 }
@@ -92,7 +92,7 @@ pub struct PausedNamespace {
     pub namespace: String,
     /// Why: `BounceRateTooHigh` or `ComplaintRateTooHigh`.
     pub reason: String,
-    /// The figures, and what to do.
+    /// The numbers, and what to do.
     pub message: String,
 }
 
@@ -111,7 +111,7 @@ pub struct DomainUsed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WarmupStatus {
-    /// The day of the schedule that holds today, from 1.
+    /// The day of the schedule that applies today, from 1.
     pub step: u32,
     /// Days of the schedule in all.
     pub steps: u32,
@@ -120,7 +120,7 @@ pub struct WarmupStatus {
     /// Messages sent today, UTC; absent before the server is used by a campaign.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<u64>,
-    /// Messages of today after which tomorrow is the next day of the schedule.
+    /// Messages that must be sent today for tomorrow to be the next day of the schedule.
     pub needed: u64,
     /// UTC days since the first one that did not count: less than 80% of their limit was sent, or too much of it came back.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -128,7 +128,7 @@ pub struct WarmupStatus {
     /// The days ahead, if each of them counts; the first 30.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ahead: Vec<WarmupDay>,
-    /// The first UTC day without a limit by the warm-up, if each day until then counts.
+    /// The first UTC day without a warm-up limit, if each day until then counts.
     #[schemars(with = "String")]
     pub over_on: Date,
 }

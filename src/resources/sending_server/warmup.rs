@@ -49,7 +49,7 @@ impl Warmup {
 /// When the next day of a warm-up's schedule begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Advance {
-    /// After a UTC day on which at least 80% of the limit was sent, and of which no more came back than `feedback.pauseWhen` allows (by its defaults when absent): receivers grow used to what they are sent, and not to a calendar.
+    /// After a UTC day on which at least 80% of the limit was sent, and of which no more came back than `feedback.pauseWhen` allows (by its defaults when absent): reputation follows the volume actually sent, not the calendar.
     WhenUsed,
     /// Each UTC day, whatever was sent.
     Daily,
@@ -58,11 +58,11 @@ pub enum Advance {
 /// Schedules for warm-up that vendors use or advise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum WarmupPreset {
-    /// From 50 a day to 50,000 a day within 45 days, as Amazon SES brings up its dedicated addresses; the growth is even (17%), since SES publishes no table.
+    /// From 50 a day to 50,000 a day within 45 days, as Amazon SES warms up its dedicated addresses; the growth is even (17%), since SES publishes no table.
     Cautious,
-    /// From 1,000 a day to 250,000 a day in 30 days, as AcelleMail advises for new sending servers; between the days that it names the limit stays.
+    /// From 1,000 a day to 250,000 a day in 30 days, as AcelleMail advises for new sending servers; between the days that it names, the limit stays the same.
     Balanced,
-    /// From 480 a day (20 an hour) by 40% each day to 10 million a day in 30 days, as SendGrid warms up dedicated addresses. For lists whose people are known to want the mail.
+    /// From 480 a day (20 an hour), growing by 40% each day, to 10 million a day in 30 days, as SendGrid warms up dedicated addresses. For lists of people who are known to want the mail.
     Fast,
 }
 

@@ -134,7 +134,7 @@ impl Others {
             // Nobody may ask in this cluster.
             Ok(Err(kube::Error::Api(status))) if status.code == 403 => false,
             Ok(Err(error)) => return Err(error.to_string()),
-            Err(_) => return Err("the API server gives no answer".to_owned()),
+            Err(_) => return Err("the API server does not answer".to_owned()),
         };
         self.sees_all = Some(sees_all);
         Ok(sees_all)

@@ -116,7 +116,7 @@ fn without_effect(spec: &SendingServerSpec) -> Vec<(&'static str, String)> {
     if has_listener && !spec.provider.has_envelope() {
         found.push((
             "spec.feedback.bounces",
-            "this brings nothing: the vendor sets the envelope sender by itself, and takes the bounces. Remove this field".to_owned(),
+            "this has no effect: the vendor sets the envelope sender and handles the bounces itself. Remove this field".to_owned(),
         ));
     }
     found
@@ -135,7 +135,7 @@ fn campaign_references(campaign: &Campaign, key: &Key, add: &mut impl FnMut(Stri
         add(format!("metadata.annotations[\"{ANNOTATION}\"]"), Target::Doubt(format!("this resumes nothing: {why}")));
     }
     if campaign.metadata.annotations.get(rollout::ANNOTATION).is_some_and(|value| value.trim().is_empty()) {
-        let why = "this promotes nothing: it is empty; give it a new value, such as the current time".to_owned();
+        let why = "this value is empty, so nothing is promoted; give it a new value, such as the current time".to_owned();
         add(format!("metadata.annotations[\"{}\"]", rollout::ANNOTATION), Target::Doubt(why));
     }
     let spec = &campaign.spec;
@@ -257,7 +257,7 @@ fn absent<'a>(kind: &str, wanted: &[Key], there: impl Iterator<Item = &'a Key> +
     if let Some(elsewhere) = there.clone().find(|key| key.name == first.name) {
         let namespace = &elsewhere.namespace;
         return match field {
-            Some(field) => format!("{message}; {kind} {elsewhere} is: set {field} to {namespace} if it is meant"),
+            Some(field) => format!("{message}; {kind} {elsewhere} is: set {field} to {namespace} if you mean that one"),
             None => format!("{message}; {kind} {elsewhere} is, in another namespace"),
         };
     }

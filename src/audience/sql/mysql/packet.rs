@@ -30,7 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
         if length > PACKET_MAX {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("a row of the query is longer than {ROW_MAX} bytes, or what answers there is no MySQL"),
+                format!("a row of the query is longer than {ROW_MAX} bytes, or the server there is not MySQL"),
             ));
         }
         if head[3] != self.next {
@@ -60,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
 
 /// What is not MySQL's protocol.
 pub(super) fn malformed() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "what answers there does not speak MySQL's protocol")
+    io::Error::new(io::ErrorKind::InvalidData, "the server there does not speak MySQL's protocol")
 }
 
 /// What an error packet says.

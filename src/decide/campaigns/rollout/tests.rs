@@ -156,7 +156,7 @@ fn a_step_is_judged_by_its_own_messages_however_small_it_is() {
     let status = case.decide().status;
     let message = &condition::find(&status.conditions, ConditionType::Stalled).expect("stalled").message;
     assert!(message.starts_with("Step 2 of 2 (2%): 15% of 300 recipients cannot be reached (0 rejected, 45 bounced)"), "{message}");
-    assert!(message.contains(" 98% of the audience are not mailed."), "{message}");
+    assert!(message.contains(" 98% of the audience has not been mailed."), "{message}");
     // Complaints; and a resumed step is judged by what came since, while what it has sent still counts for minMessages.
     (case.reached.bounced, case.reached.complained) = (0, 1);
     assert_eq!(case.told().1, Reason::ComplaintRateTooHigh);
