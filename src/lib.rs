@@ -6,6 +6,7 @@
 //! - [`resources`]: what users write. Plain data, schema, conditions.
 //! - [`source`]: where it comes from, and where status goes.
 //! - [`decide`]: what should hold. Pure.
+//! - [`compare`]: what a change of the objects would mean. Pure.
 //! - [`dkim`]: signatures of messages. Pure.
 //! - `dns`: which records the senders' domains need, and whether they are published.
 //! - [`engine`]: the loop: snapshot, decide, act, report. Read this first.
@@ -37,6 +38,7 @@ pub mod bulk;
 pub(crate) mod chance;
 pub mod cli;
 pub(crate) mod clock;
+pub mod compare;
 pub mod decide;
 pub(crate) mod dispatch;
 pub mod dkim;

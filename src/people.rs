@@ -76,6 +76,18 @@ impl People {
         std::iter::once(&self.input).chain(self.exclude.iter().filter_map(Exclusion::input))
     }
 
+    /// Whether all of it can be read here, without a network.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.inputs().all(Input::is_local)
+    }
+
+    /// Whether they are people of another run.
+    #[must_use]
+    pub const fn is_recorded(&self) -> bool {
+        matches!(self.input, Input::Recorded)
+    }
+
     /// Whether everything that is fetched has a usable row now. It blocks.
     #[must_use]
     pub fn can_be_fetched(&self, runtime: &tokio::runtime::Handle) -> bool {

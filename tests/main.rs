@@ -6,6 +6,7 @@
 mod answers;
 mod architecture;
 mod check;
+mod golden;
 mod inputs;
 mod reference;
 mod signals;

@@ -90,6 +90,11 @@ impl Stop {
         Self { code: EXIT_CONFIGURATION, findings: Vec::new(), message: message.into() }
     }
 
+    /// The files cannot be used, and these findings say why.
+    pub fn with_findings(findings: Vec<Finding>, message: impl Into<String>) -> Self {
+        Self { findings, ..Self::configuration(message) }
+    }
+
     /// It was tried, and failed.
     pub fn failed(message: impl Into<String>) -> Self {
         Self { code: 1, ..Self::configuration(message) }
@@ -367,6 +372,27 @@ pub(super) fn first_recipients(people: &People, count: usize, runtime: &tokio::r
         },
     )?;
     Ok(found)
+}
+
+/// How many recipients an audience has who are not excluded, each address once, and whether there may be more: no more than so many are
+/// counted. Those of other runs count. It blocks.
+///
+/// # Errors
+/// When the audience, or a list of people who are excluded, cannot be read.
+pub(super) fn counted_people(people: &People, max: u64, runtime: &tokio::runtime::Handle) -> Result<(u64, bool), Blocker> {
+    let full = |error: LedgerError| Blocker::lasting(Reason::LedgerUnavailable, error.to_string());
+    let mut seen = AddressSet::new(&std::env::temp_dir()).map_err(full)?;
+    let mut count = 0;
+    each_recipient(
+        people,
+        runtime,
+        |address| seen.add(address).map_err(full),
+        |_| {
+            count += 1;
+            if count < max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        },
+    )?;
+    Ok((count, count >= max))
 }
 
 /// Calls `take` for each recipient of an audience who is not excluded and whose address is new, until it breaks. It blocks.

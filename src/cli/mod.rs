@@ -6,6 +6,7 @@ mod control;
 pub mod crds;
 mod deliver;
 mod demo;
+mod diff;
 mod dns;
 mod exit;
 mod forget;
@@ -62,6 +63,8 @@ pub enum Command {
     Run(run::RunArgs),
     /// Check YAML offline: every fault with file, line and column.
     Validate(validate::ValidateArgs),
+    /// Compare two versions of the objects: what a change would mean, for a pull request.
+    Diff(diff::DiffArgs),
     /// Show the messages of a campaign, as they would be sent, without any server.
     Preview(preview::PreviewArgs),
     /// Check a campaign's messages for problems: placeholders, size, links, images, styles, and bulk sender requirements.
@@ -115,6 +118,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Suppressions(args) => on_runtime(suppressions::run(args)),
         Command::Forget(args) => on_runtime(forget::run(args)),
         Command::Why(args) => why::why(&args),
+        Command::Diff(args) => on_runtime(diff::run(args)),
         Command::Preview(args) => on_runtime(preview::run(args)),
         Command::Check(args) => on_runtime(check::run(args)),
         Command::Send(args) => on_runtime(send::run(args)),

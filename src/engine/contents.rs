@@ -132,6 +132,8 @@ pub(super) struct Contents {
     tickets: u64,
     sender: mpsc::UnboundedSender<Done>,
     receiver: mpsc::UnboundedReceiver<Done>,
+    /// Whether nothing is fetched.
+    is_offline: bool,
 }
 
 impl Contents {
@@ -149,7 +151,13 @@ impl Contents {
             tickets: 0,
             sender,
             receiver,
+            is_offline: false,
         }
+    }
+
+    /// The same without files from URLs: nothing is fetched, and messages are taken to have none.
+    pub fn offline() -> Self {
+        Self { is_offline: true, ..Self::new() }
     }
 
     /// The content of a campaign's messages, even while a newer version is being prepared.
@@ -217,7 +225,7 @@ impl Contents {
         for (key, sourced) in snapshot.campaigns.iter() {
             let (key_of, origin, config_maps) = (key.clone(), sourced.origin.clone(), snapshot.config_maps.clone());
             let (secrets, scratch) = (self.secrets.clone(), scratch.clone());
-            let fetching = tokio::runtime::Handle::try_current().ok();
+            let fetching = tokio::runtime::Handle::try_current().ok().filter(|_| !self.is_offline);
             self.look_for(
                 ContentResolver { key: key_of, origin, config_maps, egress, secrets, scratch, fetching, has_links },
                 sourced,

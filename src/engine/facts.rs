@@ -14,6 +14,7 @@ use crate::{
     resources::{Campaign, Key, Kind, SendingServer, resume::Handled, rollout::Reached},
     source::{Snapshot, Sourced},
 };
+pub(crate) use hashes::sends_alike;
 use hashes::{HasSpec, MESSAGES, Sent, SpecHashes};
 
 /// What the ledger knows about a campaign's run.

@@ -35,9 +35,17 @@ use crate::{
 /// The world of a snapshot, for a read-only caller: with [`crate::ledger::RecordedFacts`] it works beside a process that sends,
 /// without its lock, and records nothing. No server is contacted.
 pub async fn world_of(snapshot: &Snapshot, facts: impl Facts, options: &EngineOptions, now_ms: i64) -> World {
+    world_with(Contents::new(), snapshot, facts, options, now_ms).await
+}
+
+/// The same without the network: files that go with messages are not fetched from their URLs, and do not count.
+pub async fn offline_world_of(snapshot: &Snapshot, facts: impl Facts, options: &EngineOptions, now_ms: i64) -> World {
+    world_with(Contents::offline(), snapshot, facts, options, now_ms).await
+}
+
+async fn world_with(mut contents: Contents, snapshot: &Snapshot, facts: impl Facts, options: &EngineOptions, now_ms: i64) -> World {
     let servers = ServerHandles::new().make(snapshot, options);
     let facts = FactFinder::new(facts).of(snapshot, now_ms).await;
-    let mut contents = Contents::new();
     contents.want_all(snapshot, &facts, options);
     contents.wait_for_all().await;
     let [resume, resume_servers, promote] =

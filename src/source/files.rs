@@ -39,6 +39,7 @@ use hash::hash;
 pub use ignored::IGNORE_FILE;
 pub(crate) use io::{read_bounded, written_at};
 pub(crate) use locate::{at_quote, field_finding, line_finding};
+pub(crate) use masked::is_secret;
 pub use options::Options;
 use scan::{Scan, Scanned};
 pub use status::StatusFolder;

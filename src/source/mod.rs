@@ -33,8 +33,8 @@ mod snapshot;
 pub use files::{
     Files, IGNORE_FILE, Options, PathProblem, Purpose, SETTLED_AFTER, StatusFolder, requests, resolve_path, resolve_within, status,
 };
-pub(crate) use files::{at_quote, field_finding, line_finding, read_bounded, settles_in, written_at};
+pub(crate) use files::{at_quote, field_finding, is_secret, line_finding, read_bounded, settles_in, written_at};
 pub use finding::{Finding, Severity};
-pub use secrets::{ConfigMapData, ConfigMapStore, SecretMissing, SecretStore, secret_variable};
+pub use secrets::{ConfigMapData, ConfigMapStore, SecretData, SecretMissing, SecretStore, secret_variable};
 pub use sink::{StatusSink, StatusWrite};
 pub use snapshot::{Broken, ByName, ClusterPlace, Counts, FilePlace, Origin, Snapshot, Sourced, implied_labels};

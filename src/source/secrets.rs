@@ -87,6 +87,12 @@ impl SecretStore {
         Self { documents: Arc::new(secrets), forbidden: Arc::new(forbidden), in_cluster: true, ..Self::default() }
     }
 
+    /// The Secrets that documents hold.
+    #[must_use]
+    pub fn documents(&self) -> &BTreeMap<Key, SecretData> {
+        &self.documents
+    }
+
     /// The value of a key.
     ///
     /// # Errors
@@ -192,6 +198,11 @@ impl ConfigMapStore {
     #[must_use]
     pub fn new(maps: BTreeMap<Key, ConfigMapData>) -> Self {
         Self(Arc::new(maps))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &ConfigMapData)> {
+        self.0.iter()
     }
 
     /// A ConfigMap, if it is there.

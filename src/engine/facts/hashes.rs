@@ -39,6 +39,11 @@ fn hashes_of(campaign: &Campaign) -> [u64; MESSAGES.len()] {
     .map(|sent| hash(&sent.unwrap_or_default()))
 }
 
+/// Whether two campaigns send the same to the same people, as a whole or in a part: one may be the other, renamed.
+pub fn sends_alike(one: &Campaign, other: &Campaign) -> bool {
+    hashes_of(one).iter().zip(hashes_of(other)).any(|(one, other)| *one == other)
+}
+
 /// What a campaign sends.
 pub struct Sent {
     /// The campaign, as it was read.

@@ -19,7 +19,7 @@ const SECRETS: &[&str] = &[
 ];
 
 /// Whether a field of this name would hold a password, a key or a token.
-pub(super) fn is_secret(name: &str) -> bool {
+pub(crate) fn is_secret(name: &str) -> bool {
     let simple: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     SECRETS.iter().any(|secret| simple.ends_with(secret)) || simple == "pass"
 }
