@@ -70,8 +70,6 @@ pub struct Lane {
     pub names_messages: bool,
     /// Whether the control plane routes through it.
     pub routed: bool,
-    /// The control plane no longer has this server: the lane is removed once nothing is in flight.
-    pub is_gone: bool,
     /// The server is Inactive because sending failed; a single message is sent to find out whether it still does.
     pub is_on_trial: bool,
     /// The number of failures that the dispatcher has seen.
@@ -146,7 +144,6 @@ impl Lane {
             return_path: None,
             names_messages: false,
             routed: false,
-            is_gone: false,
             is_on_trial: false,
             failures: 0,
             acknowledged: 0,

@@ -32,6 +32,12 @@ impl Reroutes {
         *moves > FREE_MOVES
     }
 
+    /// The messages that are remembered.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Forgets a campaign that is over.
     pub fn forget(&mut self, campaign: CampaignIx) {
         self.0.retain(|(of, _), _| *of != campaign);

@@ -12,6 +12,8 @@ mod crowding;
 mod feeding;
 mod held;
 mod hours;
+#[cfg(test)]
+mod kept;
 mod outcomes;
 mod placing;
 mod rollout;
@@ -73,6 +75,8 @@ pub struct Scheduler {
     pub(super) campaign_index: BTreeMap<Key, CampaignIx>,
     pub(super) lanes: BTreeMap<LaneIx, Lane>,
     pub(super) lane_index: BTreeMap<Key, LaneIx>,
+    /// The servers that the control plane no longer has, until nothing of them is under way.
+    gone: Vec<LaneIx>,
     /// The last index given to a campaign or server.
     next_index: u64,
     /// The limiters of namespaces on their plans, and of campaigns, by key.
@@ -163,6 +167,7 @@ impl Scheduler {
             campaign_index: BTreeMap::new(),
             lanes: BTreeMap::new(),
             lane_index: BTreeMap::new(),
+            gone: Vec::new(),
             next_index: 0,
             shared_limiters: BTreeMap::new(),
             receivers: Arc::default(),

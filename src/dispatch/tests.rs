@@ -3,6 +3,7 @@
 mod domains;
 mod headroom;
 mod hours;
+mod leaving;
 mod ledger;
 mod month;
 mod properties;
@@ -108,6 +109,8 @@ struct Simulation {
     /// Servers that are out of use according to the ledger, by campaign.
     bars: BTreeMap<(CampaignIx, String), crate::report::Bar>,
     ended_runs: Vec<CampaignIx>,
+    /// How many campaigns, and how many servers, the task was told to forget.
+    forgotten: (u64, u64),
     /// The test's decision on the outcome of a message, by server and recipient.
     decides: Option<Decides>,
     /// Addresses of the audience, if they are not `userN@example.com`.
@@ -195,6 +198,7 @@ impl Simulation {
             leased: Vec::new(),
             bars: BTreeMap::new(),
             ended_runs: Vec::new(),
+            forgotten: (0, 0),
             decides: None,
             addresses: Vec::new(),
             zones: Vec::new(),
@@ -351,7 +355,9 @@ impl Simulation {
                 self.has_news = true;
                 self.feed(index, count, passing.as_deref());
             }
-            Action::CountAdded(_) | Action::WatchAudience(_) | Action::Forget(_) | Action::ForgetServer(_) => {}
+            Action::CountAdded(_) | Action::WatchAudience(_) => {}
+            Action::Forget(_) => self.forgotten.0 += 1,
+            Action::ForgetServer(_) => self.forgotten.1 += 1,
             Action::Seek { campaign: index, domain } => self.seek(index, &domain),
             Action::Resume { campaign: index, resumption } => self.resume(index, &resumption),
             Action::ChangeRollout { campaign: index, change } => self.change_rollout(index, &change),
@@ -578,20 +584,5 @@ impl Simulation {
         fate.taken += 1;
         *self.by_server.entry(name).or_default() += 1;
         Outcome::Accepted { reply: "250".to_owned() }
-    }
-
-    /// The control plane puts a server back after a while.
-    fn fix(&mut self) {
-        let back: Vec<Key> = self.out_since.iter().filter(|(_, since)| self.now_ms - **since > 200).map(|(key, _)| key.clone()).collect();
-        if back.is_empty() {
-            return;
-        }
-        for key in back {
-            self.out_since.remove(&key);
-            if let Some(route) = self.routing.servers.get_mut(&key) {
-                route.routed = true;
-            }
-        }
-        self.apply();
     }
 }

@@ -323,6 +323,7 @@ impl Scheduler {
             }
             self.forget_retired(ended.campaign);
         }
+        self.forget_gone_lanes();
     }
 
     /// Hands durable claims to the server.
@@ -364,6 +365,11 @@ impl Scheduler {
                 campaign.backlog.add(&claim.message);
                 lane.turns.push_front(&campaign.namespace, claim.campaign, claim.message);
             }
+        }
+        // A server that went meanwhile takes nothing more.
+        if !self.gone.is_empty() {
+            self.settle_lanes(now_ms);
+            self.forget_gone_lanes();
         }
     }
 

@@ -283,7 +283,7 @@ impl Scheduler {
         if let Some(lane) = self.lanes.get_mut(&lane) {
             lane.calls.ended(call);
         }
-        self.forget_gone_lane(lane);
+        self.forget_gone_lanes();
     }
 
     /// Sets how messages are handed to a server, according to its extensions.

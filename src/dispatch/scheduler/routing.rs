@@ -18,13 +18,10 @@ impl Scheduler {
         for (key, intent) in &routing.servers {
             self.apply_server(key, intent, now_ms, &past);
         }
-        let gone: Vec<LaneIx> =
-            self.lanes.iter().filter(|(_, lane)| !routing.servers.contains_key(&lane.key)).map(|(index, _)| *index).collect();
-        for index in &gone {
-            if let Some(lane) = self.lanes.get_mut(index) {
-                lane.routed = false;
-                lane.is_gone = true;
-            }
+        self.gone.clear();
+        for (index, lane) in self.lanes.iter_mut().filter(|(_, lane)| !routing.servers.contains_key(&lane.key)) {
+            lane.routed = false;
+            self.gone.push(*index);
         }
         let retired: Vec<Key> = self.campaign_index.keys().filter(|key| !routing.campaigns.contains_key(*key)).cloned().collect();
         for key in retired {
@@ -38,9 +35,7 @@ impl Scheduler {
             self.apply_campaign(key, intent, now_ms, &past);
         }
         self.settle_lanes(now_ms);
-        for index in gone {
-            self.forget_gone_lane(index);
-        }
+        self.forget_gone_lanes();
         self.forget_limiters(routing);
     }
 
@@ -69,7 +64,6 @@ impl Scheduler {
         lane.host.clone_from(&intent.host);
         lane.stall_after_ms = intent.stall_after.as_millis();
         lane.is_on_trial = intent.is_on_trial;
-        lane.is_gone = false;
         let was = lane.is_eligible();
         lane.routed = intent.routed;
         lane.acknowledged = intent.acknowledged_failures;
@@ -167,16 +161,30 @@ impl Scheduler {
         }
     }
 
-    /// Removes a server that the control plane no longer has, once nothing of it is in flight.
-    pub(super) fn forget_gone_lane(&mut self, index: LaneIx) {
-        let is_over = |lane: &&Lane| lane.is_gone && lane.calls.is_empty() && lane.in_flight == 0;
-        let Some(key) = self.lanes.get(&index).filter(is_over).map(|lane| lane.key.clone()) else { return };
-        self.lanes.remove(&index);
-        self.lane_index.remove(&key);
-        for campaign in self.campaigns.values_mut() {
-            campaign.lane_went(index, &key);
+    /// Removes the servers that the control plane no longer has and of which nothing is under way. What became of their messages is
+    /// written for them, so each stays until that is durable.
+    pub(super) fn forget_gone_lanes(&mut self) {
+        if self.gone.is_empty() || self.is_committing {
+            return;
         }
-        self.actions.push(Action::ForgetServer(index));
+        let (over, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.gone).into_iter().partition(|index| self.is_over_at(*index));
+        self.gone = gone;
+        for index in over {
+            let Some(lane) = self.lanes.remove(&index) else { continue };
+            self.lane_index.remove(&lane.key);
+            for campaign in self.campaigns.values_mut() {
+                campaign.lane_went(index, &lane.key);
+            }
+            self.actions.push(Action::ForgetServer(index));
+        }
+    }
+
+    /// Whether nothing waits for the server, is in flight there, or waits to be written of it.
+    fn is_over_at(&self, index: LaneIx) -> bool {
+        self.lanes.get(&index).is_none_or(|lane| lane.calls.is_empty() && lane.in_flight == 0 && lane.turns.is_empty())
+            && !self.pending.iter().any(|ended| ended.lane == Some(index))
+            && !self.pending_bars.iter().any(|bar| bar.lane == index)
+            && !self.pending_usage.iter().any(|moved| moved.lane == index)
     }
 
     /// Drops the limiters of plans and campaigns that nobody uses any more.

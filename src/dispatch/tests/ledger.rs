@@ -14,6 +14,7 @@ impl Simulation {
             let Some(seq) = ended.seq else { continue };
             let id = (ended.campaign, seq);
             let row = self.rows.get_mut(&id).expect("an outcome without a row");
+            assert!(ended.lane.is_none_or(|lane| self.scheduler.lanes.contains_key(&lane)), "an outcome of a server that was forgotten");
             assert!(ended.disposition.may_follow(row.fate), "{:?} of a message that is {}", ended.disposition, row.fate);
             let fate = ended.disposition.fate();
             changes.fates.push(FateChange { campaign: ended.campaign, fate: row.fate, lane: None, by: -1 });
@@ -99,7 +100,7 @@ impl Simulation {
             seqs.push(Some(seq));
         }
         for moved in &planned.usage_moves {
-            let Some(name) = self.scheduler.lanes.get(&moved.lane).map(|lane| lane.reference.name.to_string()) else { continue };
+            let name = self.scheduler.lanes[&moved.lane].reference.name.to_string();
             for key in std::iter::once(name).chain(moved.domain.as_ref().map(ToString::to_string)) {
                 self.add_usage(key.clone(), moved.from_minute, -1);
                 if let Some(to) = moved.to_minute {
