@@ -112,7 +112,7 @@ impl Dispatch {
         report_sender.send_replace(Arc::new(Report { days: usage.completed_days(clock.now_ms()), ..Report::default() }));
         let mut task = DispatchTask::new(ledger, clock, usage, Reporting::new(event_sender, report_sender));
         task.scheduler.return_paths = return_paths;
-        let task = tokio::spawn(task.run(handover_receiver, stopped));
+        let task = tokio::spawn(async move { task.run(handover_receiver, stopped).await });
         Ok(Self { handover, report, events, stop: Some(stop), task })
     }
 
@@ -184,7 +184,7 @@ impl DispatchTask {
         }
     }
 
-    async fn run(mut self, mut handover: watch::Receiver<Handover>, mut stopped: oneshot::Receiver<()>) {
+    async fn run(&mut self, mut handover: watch::Receiver<Handover>, mut stopped: oneshot::Receiver<()>) {
         let mut committing: Option<Committing> = None;
         let mut stopping = false;
         loop {

@@ -171,7 +171,7 @@ impl DispatchTask {
                 let messages = ledger.due(run_id, now_ms, most).await?;
                 Ok(Due { messages, next_ms: ledger.next_due(run_id).await? })
             };
-            let _ = answers.send(Answer::Due { campaign: index, feeder_epoch, due: due.await });
+            let _ = answers.send(Answer::Due { campaign: index, run_id, feeder_epoch, due: due.await });
         });
     }
 
@@ -283,9 +283,8 @@ impl DispatchTask {
     }
 
     /// Returns deferred messages that were fetched for a feeder that has been stopped since.
-    pub(super) fn give_back_due(&mut self, index: CampaignIx, due: &[crate::ledger::DueMessage]) {
+    pub(super) fn give_back_due(&self, run_id: RunId, due: &[crate::ledger::DueMessage]) {
         let seqs: Vec<u64> = due.iter().map(|message| message.seq).collect();
-        let Some(run_id) = self.ids.run(index) else { return };
         let (ledger, answers) = (self.ledger.clone(), self.inbox.answers.sender());
         tokio::spawn(async move {
             if let Err(error) = ledger.release(run_id, seqs).await {

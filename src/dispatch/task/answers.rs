@@ -2,7 +2,7 @@
 
 use super::{
     Blocker, Changes, DispatchTask, Fed, FeederEvent, LEDGER_RETRY, LOOK_AT_CLOSED_EVERY, LOOK_AT_FILE_EVERY, LedgerError, Opened, Reached,
-    Reason, RecipientCounts, Request, Resumption, RunRecord, Versions,
+    Reason, RecipientCounts, Request, Resumption, RunId, RunRecord, Versions,
 };
 use crate::{
     dispatch::index::CampaignIx,
@@ -19,7 +19,7 @@ pub(super) enum Answer {
     /// A run that could not be opened is to be opened again.
     OpenAgain(CampaignIx),
     /// Deferred messages were fetched for a feeder.
-    Due { campaign: CampaignIx, feeder_epoch: u64, due: Result<Due, LedgerError> },
+    Due { campaign: CampaignIx, run_id: RunId, feeder_epoch: u64, due: Result<Due, LedgerError> },
     /// A run was to be closed.
     Closed { campaign: CampaignIx, closing: Result<Closing, LedgerError> },
     /// The number of rows that were added after completion, and the versions of the files in which they were.
@@ -74,7 +74,7 @@ impl DispatchTask {
             Answer::Opened { campaign, opened: Ok(run) } => self.opened(campaign, *run, now_ms),
             Answer::Opened { campaign, opened: Err(error) } => self.ask_again(error, Answer::OpenAgain(campaign)),
             Answer::OpenAgain(campaign) => self.open(campaign),
-            Answer::Due { campaign, feeder_epoch, due } => self.due(campaign, feeder_epoch, due, now_ms),
+            Answer::Due { campaign, run_id, feeder_epoch, due } => self.due(campaign, run_id, feeder_epoch, due, now_ms),
             Answer::Closed { campaign, closing } => self.closed(campaign, closing, now_ms),
             Answer::AddedLater { campaign, added, versions } => self.added_later(campaign, added, versions),
             Answer::Changed(changes) => self.note_changes(&changes),
@@ -101,13 +101,13 @@ impl DispatchTask {
 
     fn opened(&mut self, index: CampaignIx, OpenedRun { record, opened }: OpenedRun, now_ms: i64) {
         self.ledger_works();
+        // It may have been deleted meanwhile: the run stays in the ledger, for when it is applied again.
+        let Some(campaign) = self.scheduler.campaign(index) else { return };
         self.ids.add_run(index, record.id);
         let is_closed = opened.closed_ms.is_some();
-        if let Some(campaign) = self.scheduler.campaign(index) {
-            // The usage of servers has been known since the start.
-            for limits in campaign.intent.shared_limits() {
-                self.usage.add(&limits.key, now_ms.div_euclid(60_000), opened.left.cast_signed());
-            }
+        // The usage of servers has been known since the start.
+        for limits in campaign.intent.shared_limits() {
+            self.usage.add(&limits.key, now_ms.div_euclid(60_000), opened.left.cast_signed());
         }
         self.scheduler.opened(index, opened, now_ms);
         if is_closed {
@@ -116,7 +116,7 @@ impl DispatchTask {
         self.reporting.want();
     }
 
-    fn due(&mut self, index: CampaignIx, feeder_epoch: u64, due: Result<Due, LedgerError>, now_ms: i64) {
+    fn due(&mut self, index: CampaignIx, run_id: RunId, feeder_epoch: u64, due: Result<Due, LedgerError>, now_ms: i64) {
         let is_current = self.scheduler.is_current(index, feeder_epoch);
         match due {
             Ok(Due { messages, next_ms }) if is_current => {
@@ -126,8 +126,8 @@ impl DispatchTask {
                     self.audiences.ask(index, Request::Due(messages));
                 }
             }
-            // The feeder was stopped meanwhile.
-            Ok(due) => self.give_back_due(index, &due.messages),
+            // The feeder was stopped meanwhile, or the campaign was deleted.
+            Ok(due) => self.give_back_due(run_id, &due.messages),
             Err(error) => {
                 self.reporting.ledger_problem = Some(error);
                 if is_current {

@@ -79,6 +79,14 @@ impl Audiences {
         }
     }
 
+    /// The sizes of what is kept, by name.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> Vec<(&'static str, usize)> {
+        let Self { feeders, threads: _, unmatched, versions, watches } = self;
+        let audiences = [("feeders", feeders.len()), ("unmatched", unmatched.len()), ("versions", versions.len())];
+        audiences.into_iter().chain([("watches", watches.len())]).collect()
+    }
+
     /// The scheduler has removed the campaign.
     pub(super) fn forget(&mut self, campaign: CampaignIx) {
         self.stop(campaign);

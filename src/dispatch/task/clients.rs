@@ -56,6 +56,13 @@ impl Clients {
         }
     }
 
+    /// The sizes of what is kept, by name.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> Vec<(&'static str, usize)> {
+        let Self { servers, gates, calls } = self;
+        vec![("clients", servers.len()), ("gates", gates.len()), ("calls", calls.len())]
+    }
+
     /// All clients.
     pub(super) fn iter(&self) -> impl Iterator<Item = (LaneIx, &Arc<dyn Server>)> {
         self.servers.iter().map(|(lane, server)| (*lane, server))

@@ -60,6 +60,13 @@ impl LedgerIds {
         }
     }
 
+    /// The sizes of what is kept, by name.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> Vec<(&'static str, usize)> {
+        let Self { runs, campaigns, servers, lanes } = self;
+        vec![("runs", runs.len()), ("campaigns of runs", campaigns.len()), ("servers", servers.len()), ("lanes of servers", lanes.len())]
+    }
+
     /// Translates the changes of a write into the scheduler's indices.
     pub(super) fn translate(&self, changes: &Changes) -> CountChanges {
         let campaign = |run: RunId| self.campaigns.get(&run).into_iter().flatten().copied();

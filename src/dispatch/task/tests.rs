@@ -19,6 +19,8 @@ use crate::{
     token::{Keys, return_path::reference_of},
 };
 
+mod forgetting;
+
 const KEY: [u8; 32] = [7; 32];
 
 struct Taker {

@@ -69,6 +69,13 @@ impl UsageBook {
         self.keys.retain(|(of, _), _| *of != lane);
     }
 
+    /// The sizes of what is kept of campaigns and servers, by name. What was sent outlives both: their successors have the same limits.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> Vec<(&'static str, usize)> {
+        let Self { past: _, days: _, keys, own_limits } = self;
+        vec![("usage keys", keys.len()), ("own limits", own_limits.len())]
+    }
+
     /// Notes messages under all keys of a claim.
     pub(super) fn note(&mut self, keys: &[Arc<str>], minute: i64, by: i64) {
         for key in keys {
