@@ -55,7 +55,7 @@ def people(count: int) -> dict[str, str]:
 
 def recorded(fleet) -> dict[str, str]:
     """Address to the kind of its event in the ledger."""
-    return dict(ledgerfile.query(fleet.state, "SELECT recipient, event FROM feedback_events"))
+    return dict(ledgerfile.feedback_events(fleet.state))
 
 
 def key(fleet):
@@ -91,7 +91,7 @@ def round_trip(fleet, relay: Postfix, wanted: dict[str, str], *options: str) -> 
         found = recorded(fleet)
         wrong = {address: (found.get(address), kind) for address, kind in wanted.items() if found.get(address) != kind}
         require(not wrong, f"{len(wrong)} of {len(wanted)} are wrong: {list(wrong.items())[:5]}")
-        suppressed = {person for person, in ledgerfile.query(fleet.state, "SELECT person FROM suppressions")}
+        suppressed = {row["email"] for row in fleet.suppressed()}
         hard = {address for address, kind in wanted.items() if kind == "HardBounce"}
         require(suppressed == hard, f"{len(suppressed)} are suppressed, not the {len(hard)} whose address is gone")
         wait_until(lambda: fleet.condition("SendingServer", "relay", "FeedbackReady").get("status") == "True", 30, "FeedbackReady")

@@ -252,8 +252,8 @@ def with_what_comes_back(program, recipients: int, kills: int, unknown: str, cha
             require(doubles == 0 and not_mailed <= counts["Unknown"], f"{doubles} mailed twice, {not_mailed} not mailed, {counts}")
         else:
             require(not_mailed == 0 and doubles <= resent, f"{not_mailed} were lost; {doubles} mailed twice, and {resent} announced")
-        recorded = Counter(ledgerfile.query(fleet.state, "SELECT recipient, event FROM feedback_events"))
-        listed = {who for who, in ledgerfile.query(fleet.state, "SELECT person FROM suppressions")}
+        recorded = Counter(ledgerfile.feedback_events(fleet.state))
+        listed = {row["email"] for row in fleet.suppressed()}
         # An unsubscription names the person alone, and stands in the list.
         bounced = {who for who, kind in returns.taken.items() if kind == "HardBounce"}
         require({who for who, kind in recorded if kind == "HardBounce"} == bounced, f"{len(recorded)} are recorded of {len(bounced)}")

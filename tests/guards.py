@@ -6,7 +6,6 @@ The process is the real one; the server is a fake that rejects the dead.
 """
 
 from parts import fleet as fleets
-from parts import ledgerfile
 from parts.process import folder, wait_until
 from parts.report import Cases, require
 from parts.scripted import Scripted
@@ -51,8 +50,7 @@ class Guarded(fleets.Fleet):
 
     def ended(self, name: str, namespace: str = "default") -> int:
         """People of a campaign with an outcome at the server, by the ledger."""
-        rows = ledgerfile.query(self.state, "SELECT namespace, campaign, accepted + rejected FROM campaigns")
-        return next((count for *of, count in rows if of == [namespace, name]), 0)
+        return sum(row["accepted"] + row["rejected"] for row in self.ledger_runs() if (row["namespace"], row["campaign"]) == (namespace, name))
 
     def say(self, *words: str) -> str:
         """A command that succeeds, and what it says."""

@@ -48,7 +48,7 @@ def an_address_that_is_none_is_not_tried_again(program) -> str:
         first = fleets.campaign("one", "all", inline(*people))
         fleet.write("all.yaml", fleets.smtp_server("relay", server.port), fleets.plan("all", "relay"), first)
         code, output = fleet.run_once()
-        listed = ledgerfile.query(fleet.state, "SELECT namespace, person, reason, source FROM suppressions")
+        listed = [tuple(row[key] for key in ("namespace", "email", "reason", "source")) for row in fleet.suppressed()]
         require(listed == [("default", "gone@example.com", "HardBounce", "reply of default/relay")], f"{code} {listed}\n{output}")
         asked = server.asked["gone@example.com"]
         # Another campaign of the namespace, and another namespace that knows nothing of it.
@@ -112,7 +112,7 @@ def the_list_is_changed_with_and_without_a_process(program) -> str:
             code, told = suppressions("remove", "ann@example.com", "ben@example.com", "di@example.com", "zed@example.com")
             require(code == 1 and "not on the list of default: zed@example.com" in told, f"{is_running}: {code} {told}")
             code, told = suppressions("remove", "cy@example.com", "-n", "shop", "--reason", "Complaint")
-            require(code == 0 and ledgerfile.query(fleet.state, "SELECT * FROM suppressions") == [], f"{is_running}: {code} {told}")
+            require(code == 0 and fleet.suppressed() == [], f"{is_running}: {code} {told}")
             code, told = suppressions("add", "not an address")
             require(code == 2 and "is not a valid address" in told, f"{is_running}: {code} {told}")
         process.kill()
@@ -162,8 +162,8 @@ def a_large_list_is_left_out(program) -> str:
         taken = dict(server.taken)
         taken.pop("nobody@example.net")
         require(taken == {person: 1 for person in people if person not in out}, f"{len(taken)} of {len(people) - len(out)}")
-        used = ledgerfile.query(fleet.state, "SELECT sum(count) FROM usage WHERE key = 'default/relay'")
-        require(used == [(len(people) - len(out) + 1,)], f"{used}")
+        charged = ledgerfile.charged(fleet.state, "default/relay")
+        require(charged == len(people) - len(out) + 1, f"{charged}")
         counts = fleet.status("Campaign", "one")["recipients"]
         require((int(counts["suppressed"]), int(counts["accepted"])) == (len(out), len(people) - len(out)), f"{counts}")
     return f"{len(out)} of {len(people)} left out"
@@ -203,7 +203,7 @@ def who_is_forgotten_is_in_no_file(program) -> str:
         require(code == 0 and "2 messages" in told and "removed from outboxes: 1 message" in told, f"{code} {told}")
         require(files() == [], f"{files()}")
         # The rewritten ledger is whole, and the process goes on with it.
-        require(ledgerfile.query(fleet.state, "PRAGMA integrity_check") == [("ok",)], "the ledger is damaged")
+        require(ledgerfile.is_whole(fleet.state), "the ledger is damaged")
         fleet.write("all.yaml", relay, box, plan, fleets.campaign("two", "all", people_of(fleet, "two", who, *people), servers=[{"name": "relay"}], run="again"))
         wait_until(lambda: fleet.status("Campaign", "two").get("run") == "again" and fleet.status("Campaign", "two")["state"] == "Completed", 30, "the next run")
         process.stop()

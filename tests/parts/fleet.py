@@ -106,17 +106,27 @@ class Ledger:
     def __init__(self, state: Path, program: Path):
         self.state, self.program = state, program
 
+    def _listed(self, *words: str) -> list[dict]:
+        done = subprocess.run([self.program, *words, "--state", self.state, "-o", "json"], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise LookupError(f"mailfleet {' '.join(words[:2])}: exit {done.returncode}: {done.stderr.strip()}")
+        return objects(done.stdout)
+
     def rows(self, name: str, run: str = "first", namespace: str = "default") -> list[Recipient]:
         """Every recipient of a run.
 
         Raises:
             LookupError: there is no ledger, or no such run in it.
         """
-        words = [self.program, "get", "campaigns", name, "--namespace", namespace, "--run", run, "--state", self.state, "--recipients", "-o", "json"]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
-        if done.returncode:
-            raise LookupError(f"mailfleet get: exit {done.returncode}: {done.stderr.strip()}")
-        return [Recipient.of(row) for row in objects(done.stdout)]
+        return [Recipient.of(row) for row in self._listed("get", "campaigns", name, "--namespace", namespace, "--run", run, "--recipients")]
+
+    def ledger_runs(self) -> list[dict]:
+        """Every run, with its counts. Raises LookupError without a ledger."""
+        return self._listed("get", "runs")
+
+    def suppressed(self) -> list[dict]:
+        """Everybody who is not mailed, and why. Raises LookupError without a ledger."""
+        return self._listed("suppressions", "list")
 
     def recipients(self, name: str, run: str = "first", namespace: str = "default") -> dict[str, str]:
         """The state of every recipient of a run. Raises as `rows` does."""

@@ -1,7 +1,7 @@
 """The ledger's database itself. Everything else asks `mailfleet get`; another backend means changing this module alone.
 
-Here is what no command can or should do: fix the seed, read which claims a killed process left, see every byte that is kept,
-hold a lock, query the documented views as people do, and make a ledger of an older version.
+Here is what no command can or should do: fix the seed, read which claims a killed process left, list the events of all people,
+see what limits were charged and every byte that is kept, hold a lock, and make a ledger of an older version.
 """
 
 import contextlib
@@ -51,13 +51,34 @@ def open_claims(state: Path) -> int:
         return ledger.execute(sql).fetchone()[0]
 
 
-def query(state: Path, sql: str) -> list[tuple]:
-    """A query of the documented views and tables, as people make it; nothing while the ledger is being made."""
+def feedback_events(state: Path) -> list[tuple[str, str]]:
+    """What came back, as the documented view has it: a recipient and what happened, for each event."""
+    return _query(state, "SELECT recipient, event FROM feedback_events")
+
+
+def hard_bounces(state: Path) -> tuple[int, int]:
+    """How many are recorded, and what counts of all events say that came back."""
+    ((recorded,),), ((counted,),) = (_query(state, sql) for sql in ("SELECT count(*) FROM events WHERE kind = 2", "SELECT sum(count) FROM feedback"))
+    return recorded, counted
+
+
+def charged(state: Path, server: str) -> int:
+    """The messages that the limits of a server were charged."""
+    return _query(state, "SELECT coalesce(sum(count), 0) FROM usage WHERE key = ?", server)[0][0]
+
+
+def is_whole(state: Path) -> bool:
+    """Whether SQLite finds nothing wrong with the file."""
+    return _query(state, "PRAGMA integrity_check") == [("ok",)]
+
+
+def _query(state: Path, sql: str, *values) -> list[tuple]:
+    # Nothing while the ledger is being made.
     if not _path(state).exists():
         return []
     try:
         with _connected(state, "ro") as ledger:
-            return ledger.execute(sql).fetchall()
+            return ledger.execute(sql, values).fetchall()
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             return []
