@@ -56,10 +56,20 @@ pub enum Waiting {
     ForServer,
     /// Its servers' or its namespace's limits are used up until this time, milliseconds.
     ForLimits(i64),
-    /// All that waits is for receiving domains for which no server has room until this time, milliseconds; the domains.
-    ForDomains(i64, Vec<Arc<str>>),
-    /// Everybody who is left is in a zone where it is outside the sending hours, until this time in this zone, milliseconds.
-    ForHours(i64, Zone),
+    /// All that waits is for receiving domains for which no server has room.
+    ForDomains {
+        /// When the first of them has room again, milliseconds.
+        until_ms: i64,
+        /// Which ones.
+        domains: Vec<Arc<str>>,
+    },
+    /// Everybody who is left is in a zone where it is outside the sending hours.
+    ForHours {
+        /// When they begin for the first of them, milliseconds.
+        until_ms: i64,
+        /// The zone of that person.
+        zone: Zone,
+    },
     /// All that is left is deferred until this time, milliseconds.
     ForRetry(i64),
     /// Its servers refuse it temporarily, with this message.

@@ -61,7 +61,7 @@ async fn carry_out(ledger: &Ledger, keys: Option<&Keys>, asked: Asked) -> Answer
             };
             let now_ms = SteadyClock::of_process().now_ms();
             match ledger.forget(&address, namespace.as_deref(), keys.clone(), now_ms).await {
-                Ok(forgotten) => Answer::Forgotten(told(&forgotten), forgotten.open > 0),
+                Ok(forgotten) => Answer::Forgotten(control::Forgotten { told: told(&forgotten), is_left: forgotten.open > 0 }),
                 Err(error) => Answer::Refused(error.to_string()),
             }
         }

@@ -13,7 +13,7 @@ use super::{control, exit::EXIT_CONFIGURATION, text};
 use crate::{
     audience::{Address, canonical},
     meta::bound::counted,
-    serve::control::{Answer, Asked, Forget},
+    serve::control::{Answer, Asked, Forget, Forgotten},
 };
 
 /// The folders of the state folder that hold messages: those of servers of type outbox, and of dry runs.
@@ -55,7 +55,8 @@ pub async fn run(args: ForgetArgs) -> ExitCode {
 async fn forget(args: &ForgetArgs) -> Result<ExitCode, String> {
     let address = Address::parse(&args.address).map_err(|why| format!("`{}` is not a valid address: {why}", args.address))?;
     let asked = Forget { address: address.as_str().to_owned(), namespace: args.namespace.clone() };
-    let Answer::Forgotten(told, is_left) = control::ask(&args.state, args.keys.as_deref(), Asked::Forget(asked)).await? else {
+    let Answer::Forgotten(Forgotten { told, is_left }) = control::ask(&args.state, args.keys.as_deref(), Asked::Forget(asked)).await?
+    else {
         return Err("the process that sends did not answer; it may be a different version".to_owned());
     };
     text::report(&told);

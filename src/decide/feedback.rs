@@ -19,15 +19,18 @@ impl WebhookObservation {
     /// The condition that it makes.
     #[must_use]
     pub fn condition(&self, key: &Key, now_ms: i64) -> Condition {
-        let (status, reason, message) = match &self.calls {
-            Err(blocker) => (ConditionStatus::False, blocker.reason, blocker.message.clone()),
+        match &self.calls {
+            Err(blocker) => said(ConditionStatus::False, blocker.reason, blocker.message.clone()),
             Ok(tally) => of_calls(tally, key, now_ms),
-        };
-        Condition::new(ConditionType::FeedbackReady, status, reason, message)
+        }
     }
 }
 
-fn of_calls(tally: &Tally, key: &Key, now_ms: i64) -> (ConditionStatus, Reason, String) {
+fn said(status: ConditionStatus, reason: Reason, message: String) -> Condition {
+    Condition::new(ConditionType::FeedbackReady, status, reason, message)
+}
+
+fn of_calls(tally: &Tally, key: &Key, now_ms: i64) -> Condition {
     let is_quiet = tally.taken_at_ms.is_none_or(|at| now_ms - at > QUIET_MS);
     let path = format!("/feedback/{}/{}", key.namespace, key.name);
     match tally.refused_why.filter(|_| is_quiet && tally.refused > 0) {
@@ -35,13 +38,13 @@ fn of_calls(tally: &Tally, key: &Key, now_ms: i64) -> (ConditionStatus, Reason, 
             let message = format!(
                 "Webhook requests to {path} are refused, and none was accepted in the last hour; the latest: {why}. Compare feedback.webhook with the vendor's settings; if they agree, the requests come from someone else."
             );
-            (ConditionStatus::False, Reason::WebhookRefused, message)
+            said(ConditionStatus::False, Reason::WebhookRefused, message)
         }
-        None if tally.taken > 0 => (ConditionStatus::True, Reason::WebhookReceiving, "Webhook requests are accepted.".to_owned()),
+        None if tally.taken > 0 => said(ConditionStatus::True, Reason::WebhookReceiving, "Webhook requests are accepted.".to_owned()),
         None => {
             let message =
                 format!("No webhook request has arrived yet. Configure the vendor to call the public address with the path {path}.");
-            (ConditionStatus::Unknown, Reason::WebhookWaiting, message)
+            said(ConditionStatus::Unknown, Reason::WebhookWaiting, message)
         }
     }
 }

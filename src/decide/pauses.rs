@@ -78,7 +78,7 @@ fn judge<'a>(
     loop {
         let of_all = || excess(all(&open), rule, rule.after_messages);
         let one = worst(&open, rule).or_else(|| most(&open, of_all()?.reason, rule));
-        let Some((over, namespace, judged)) = one else {
+        let Some(Offender { excess: over, namespace, judged }) = one else {
             let rest = all(&open);
             begun.extend(of_all().map(|excess| pause(key, None, &excess, rest, rule, now_ms)));
             return begun;
@@ -97,18 +97,28 @@ fn all(open: &BTreeMap<&str, Judged>) -> Judged {
     open.values().fold(Judged::default(), |sum, judged| sum.plus(*judged))
 }
 
+/// A namespace of whose messages too much came back.
+struct Offender<'a> {
+    excess: Excess,
+    namespace: &'a str,
+    judged: Judged,
+}
+
+/// Those of whom this finds too much.
+fn offenders<'a>(open: &BTreeMap<&'a str, Judged>, excess: impl Fn(Judged) -> Option<Excess>) -> impl Iterator<Item = Offender<'a>> {
+    open.iter().filter_map(move |(namespace, judged)| Some(Offender { excess: excess(*judged)?, namespace, judged: *judged }))
+}
+
 /// The namespace with the largest share, of those that sent enough to be judged alone.
-fn worst<'a>(open: &BTreeMap<&'a str, Judged>, rule: &EffectivePauseWhen) -> Option<(Excess, &'a str, Judged)> {
-    let over = open.iter().filter_map(|(namespace, judged)| Some((excess(*judged, rule, rule.after_messages)?, *namespace, *judged)));
-    over.max_by_key(|(excess, ..)| excess.times)
+fn worst<'a>(open: &BTreeMap<&'a str, Judged>, rule: &EffectivePauseWhen) -> Option<Offender<'a>> {
+    offenders(open, |judged| excess(judged, rule, rule.after_messages)).max_by_key(|offender| offender.excess.times)
 }
 
 /// The namespace that brought most of what is too much of all, of those that sent a part of what is judged and have too much themselves.
-fn most<'a>(open: &BTreeMap<&'a str, Judged>, reason: Reason, rule: &EffectivePauseWhen) -> Option<(Excess, &'a str, Judged)> {
+fn most<'a>(open: &BTreeMap<&'a str, Judged>, reason: Reason, rule: &EffectivePauseWhen) -> Option<Offender<'a>> {
     let enough = (rule.after_messages / TELLING_PARTS).max(1);
-    let over = open.iter().filter_map(|(namespace, judged)| Some((excess_of(reason, *judged, rule, enough)?, *namespace, *judged)));
     let brought = |judged: &Judged| if reason == Reason::ComplaintRateTooHigh { judged.complained } else { judged.failed() };
-    over.max_by_key(|(.., judged)| brought(judged))
+    offenders(open, |judged| excess_of(reason, judged, rule, enough)).max_by_key(|offender| brought(&offender.judged))
 }
 
 /// How much too much.

@@ -10,7 +10,7 @@ use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
 
 use crate::{
     report::DayUsed,
-    resources::sending_server::{Advance, Warmup, WarmupDay, WarmupPreset, WarmupStatus},
+    resources::sending_server::{Advance, ExponentialWarmup, Warmup, WarmupDay, WarmupPreset, WarmupStatus},
 };
 
 /// A day counts when this share of its limit was sent, percent.
@@ -24,12 +24,11 @@ const AHEAD_MAX: usize = 30;
 /// (<https://acellemail.com/kb/articles/ip-warmup-schedule-for-new-sending-servers>).
 const BALANCED: [(u32, u64); 9] =
     [(1, 1_000), (2, 2_000), (3, 4_000), (4, 8_000), (7, 15_000), (10, 25_000), (14, 50_000), (21, 100_000), (30, 250_000)];
-/// 50,000 a day within 45 days (<https://docs.aws.amazon.com/ses/latest/dg/dedicated-ip-warming.html>): first day, growth in percent,
-/// messages a day at which it ends.
-const CAUTIOUS: (u64, u32, u64) = (50, 17, 50_000);
+/// 50,000 a day within 45 days (<https://docs.aws.amazon.com/ses/latest/dg/dedicated-ip-warming.html>).
+const CAUTIOUS: ExponentialWarmup = ExponentialWarmup { first_day: 50, growth_percent: 17, target: 50_000 };
 /// 20 an hour on the first day and 1.4 times as much on each further one, for whole days
 /// (<https://www.twilio.com/docs/sendgrid/concepts/reputation/warm-up-ip-addresses>).
-const FAST: (u64, u32, u64) = (20 * 24, 40, 10_000_000);
+const FAST: ExponentialWarmup = ExponentialWarmup { first_day: 20 * 24, growth_percent: 40, target: 10_000_000 };
 
 /// Where a warm-up is on some day.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,25 +118,25 @@ fn steps(warmup: &Warmup) -> Vec<u64> {
         return limits.take_while(|limit| *limit < linear.target).collect();
     }
     if let Some(exponential) = &warmup.exponential {
-        return growing((exponential.first_day, exponential.growth_percent, exponential.target));
+        return growing(exponential);
     }
     match warmup.preset {
-        Some(WarmupPreset::Cautious) => growing(CAUTIOUS),
+        Some(WarmupPreset::Cautious) => growing(&CAUTIOUS),
         Some(WarmupPreset::Balanced) => {
             let last = BALANCED.last().map_or(0, |(day, _)| *day);
             let limit = |day: u32| BALANCED.iter().rev().find(|(from, _)| *from <= day).map_or(0, |(_, limit)| *limit);
             (1..=last).map(limit).collect()
         }
-        Some(WarmupPreset::Fast) => growing(FAST),
+        Some(WarmupPreset::Fast) => growing(&FAST),
         None => Vec::new(),
     }
 }
 
 /// The limits of an exponential warm-up.
-fn growing((first, growth_percent, target): (u64, u32, u64)) -> Vec<u64> {
+fn growing(ExponentialWarmup { first_day, growth_percent, target }: &ExponentialWarmup) -> Vec<u64> {
     // Rounded up, so that even a small start grows.
-    let grown = |limit: &u128| Some((limit * (100 + u128::from(growth_percent))).div_ceil(100));
-    let limits = std::iter::successors(Some(u128::from(first)), grown).take_while(|limit| *limit < u128::from(target));
+    let grown = |limit: &u128| Some((limit * (100 + u128::from(*growth_percent))).div_ceil(100));
+    let limits = std::iter::successors(Some(u128::from(*first_day)), grown).take_while(|limit| *limit < u128::from(*target));
     limits.take(STEPS_MAX).filter_map(|limit| u64::try_from(limit).ok()).collect()
 }
 

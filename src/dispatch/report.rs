@@ -174,8 +174,8 @@ impl Scheduler {
         if let Some(until) = until.and_then(|until| until.into_iter().min()).filter(|until| *until > now_ms + RETRY_SOON_MS) {
             return Waiting::ForLimits(until);
         }
-        if let Some((until, receivers)) = domains.filter(|(until, _)| *until > now_ms + RETRY_SOON_MS) {
-            return Waiting::ForDomains(until, receivers);
+        if let Some((until_ms, domains)) = domains.filter(|(until_ms, _)| *until_ms > now_ms + RETRY_SOON_MS) {
+            return Waiting::ForDomains { until_ms, domains };
         }
         if !campaign.audience.is_read || campaign.backlog.messages > 0 || campaign.feeder.preparing > 0 {
             return Waiting::No;
@@ -183,7 +183,7 @@ impl Scheduler {
         let due_ms = campaign.feeder.next_due_ms;
         match &campaign.hours.asleep {
             Some(asleep) if asleep.first_ms > now_ms + RETRY_SOON_MS && due_ms.is_none_or(|due| asleep.first_ms <= due) => {
-                Waiting::ForHours(asleep.first_ms, asleep.zone.clone())
+                Waiting::ForHours { until_ms: asleep.first_ms, zone: asleep.zone.clone() }
             }
             _ => due_ms.filter(|due| *due > now_ms + RETRY_SOON_MS).map_or(Waiting::No, Waiting::ForRetry),
         }

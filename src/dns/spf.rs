@@ -83,15 +83,25 @@ pub fn merged(records: &[String]) -> Option<String> {
     Some(format!("v=spf1 {}", words.join(" ")))
 }
 
-/// What a term of a record matches (RFC 7208, 5); lengths of prefixes are those for IPv4 and IPv6.
+/// What a term of a record matches (RFC 7208, 5).
 enum Mechanism<'a> {
     All,
     Include(&'a str),
-    A(Option<&'a str>, u8, u8),
-    Mx(Option<&'a str>, u8, u8),
+    A(Hosts<'a>),
+    Mx(Hosts<'a>),
     Ptr(Option<&'a str>),
     Ip(IpAddr, u8),
     Exists(&'a str),
+}
+
+/// The hosts of a domain, and the networks around their addresses (RFC 7208, 5.6).
+struct Hosts<'a> {
+    /// The domain; that of the record if there is none.
+    target: Option<&'a str>,
+    /// The length of the prefix for IPv4, bits.
+    v4: u8,
+    /// The length of the prefix for IPv6, bits.
+    v6: u8,
 }
 
 /// What a mechanism says when it matches.
@@ -159,7 +169,7 @@ impl Evaluation<'_> {
                     _ => Ok(false),
                 }
             }
-            Mechanism::A(target, v4, v6) => {
+            Mechanism::A(Hosts { target, v4, v6 }) => {
                 self.count()?;
                 let target = self.expanded(*target, domain)?;
                 let addresses = self.addresses(&target)?;
@@ -168,7 +178,7 @@ impl Evaluation<'_> {
                 }
                 Ok(self.is_among(&addresses, *v4, *v6))
             }
-            Mechanism::Mx(target, v4, v6) => {
+            Mechanism::Mx(Hosts { target, v4, v6 }) => {
                 self.count()?;
                 let target = self.expanded(*target, domain)?;
                 let hosts = match self.answers.ask(&target, RecordType::Mx) {
@@ -302,8 +312,8 @@ fn mechanism(term: &str) -> Option<Mechanism<'_>> {
         "ptr" if rest.is_empty() => Mechanism::Ptr(None),
         "ptr" => Mechanism::Ptr(Some(target()?)),
         "a" | "mx" => {
-            let (target, v4, v6) = with_prefixes(rest)?;
-            if name.eq_ignore_ascii_case("a") { Mechanism::A(target, v4, v6) } else { Mechanism::Mx(target, v4, v6) }
+            let hosts = hosts(rest)?;
+            if name.eq_ignore_ascii_case("a") { Mechanism::A(hosts) } else { Mechanism::Mx(hosts) }
         }
         "ip4" | "ip6" => {
             let (address, bits) = target()?.split_once('/').map_or((target()?, None), |(address, bits)| (address, Some(bits)));
@@ -319,13 +329,13 @@ fn mechanism(term: &str) -> Option<Mechanism<'_>> {
 }
 
 /// `:target/24//64`, each part optional.
-fn with_prefixes(rest: &str) -> Option<(Option<&str>, u8, u8)> {
+fn hosts(rest: &str) -> Option<Hosts<'_>> {
     let (rest, v6) = rest.split_once("//").map_or((rest, Some(128)), |(rest, bits)| (rest, prefix(bits, 128)));
     // A macro may hold a slash within its braces; the prefix follows the last one outside.
     let slash = rest.rfind('/').filter(|at| !rest[*at..].contains('}'));
     let (target, v4) = slash.map_or((rest, Some(32)), |at| (&rest[..at], prefix(&rest[at + 1..], 32)));
     let target = if target.is_empty() { None } else { Some(target.strip_prefix(':').filter(|target| !target.is_empty())?) };
-    Some((target, v4?, v6?))
+    Some(Hosts { target, v4: v4?, v6: v6? })
 }
 
 fn prefix(bits: &str, most: u8) -> Option<u8> {

@@ -35,7 +35,7 @@ const READ: u8 = 2;
 pub struct RecipientIndex {
     file: HashFile,
     /// Claims of an earlier process to be resent whose recipient has not been read yet: no more than were once in flight.
-    to_resend: HashMap<u128, (u64, u32)>,
+    to_resend: HashMap<u128, Unresolved>,
     /// Messages to people who have another one under another spelling, which only older ledgers hold: not sent.
     duplicates: HashSet<u64>,
     /// The duplicates that would have been resent.
@@ -44,6 +44,15 @@ pub struct RecipientIndex {
     forgotten: HashSet<String>,
     /// The namespace and the keys by which they are known.
     known_by: Option<(String, Keys)>,
+}
+
+/// A claim without an outcome.
+#[derive(Clone, Copy, Debug)]
+struct Unresolved {
+    /// Its row.
+    seq: u64,
+    /// Which attempt it was.
+    attempt: u32,
 }
 
 /// Bounds how many indices are built at a time.
@@ -149,7 +158,7 @@ impl RecipientIndex {
             };
             if is_left {
                 match self.to_resend.entry(hash) {
-                    Entry::Vacant(entry) => _ = entry.insert((seq.cast_unsigned(), row.get(4)?)),
+                    Entry::Vacant(entry) => _ = entry.insert(Unresolved { seq: seq.cast_unsigned(), attempt: row.get(4)? }),
                     Entry::Occupied(_) => self.unsent_duplicates.push(seq.cast_unsigned()),
                 }
             }
@@ -190,7 +199,7 @@ impl RecipientIndex {
         }
         for (hash, messages) in several {
             self.duplicates.extend(messages.open.iter().skip(usize::from(!messages.is_decided)));
-            let Some((seq, _)) = self.to_resend.get(&hash) else { continue };
+            let Some(Unresolved { seq, .. }) = self.to_resend.get(&hash) else { continue };
             if self.duplicates.contains(seq) {
                 self.unsent_duplicates.push(*seq);
                 self.to_resend.remove(&hash);
@@ -213,7 +222,7 @@ impl RecipientIndex {
             Place::Found { tag: READ, .. } => Ok(Lookup::Duplicate),
             Place::Found { table, offset, .. } => {
                 self.file.write(table, offset, hash, READ)?;
-                Ok(self.to_resend.remove(&hash).map_or(Lookup::Claimed, |(seq, attempt)| Lookup::Resend { seq, attempt }))
+                Ok(self.to_resend.remove(&hash).map_or(Lookup::Claimed, |Unresolved { seq, attempt }| Lookup::Resend { seq, attempt }))
             }
         }
     }
@@ -244,7 +253,7 @@ impl RecipientIndex {
     /// Claims to be resent that no row of the audience matched: for [`super::Ledger::audience_read`], once it was read to its end.
     #[must_use]
     pub fn unmatched(&self) -> Vec<u64> {
-        let mut seqs: Vec<u64> = self.to_resend.values().map(|&(seq, _)| seq).chain(self.unsent_duplicates.iter().copied()).collect();
+        let mut seqs: Vec<u64> = self.to_resend.values().map(|claim| claim.seq).chain(self.unsent_duplicates.iter().copied()).collect();
         seqs.sort_unstable();
         seqs
     }

@@ -15,8 +15,24 @@ macro_rules! ready {
     };
 }
 
-/// A column of `kubectl get`: its heading, where it is read, and whether only `-o wide` shows it.
-struct Column(&'static str, &'static str, bool);
+/// A column of `kubectl get`.
+struct Column {
+    heading: &'static str,
+    /// Where it is read.
+    path: &'static str,
+    /// Whether only `-o wide` shows it.
+    is_wide: bool,
+}
+
+impl Column {
+    const fn new(heading: &'static str, path: &'static str) -> Self {
+        Self { heading, path, is_wide: false }
+    }
+
+    const fn wide(heading: &'static str, path: &'static str) -> Self {
+        Self { heading, path, is_wide: true }
+    }
+}
 
 /// What a kind is called, and how it is listed.
 struct Names {
@@ -34,12 +50,12 @@ const SERVER: Names = Names {
     short: "mfs",
     about: "One way to send messages, with its limits and its probe.",
     columns: &[
-        Column("Type", ".status.provider", false),
-        Column("State", ".status.state", false),
-        Column("Reason", ready!("reason"), false),
-        Column("Used", ".status.used", false),
-        Column("Address", ".status.address", true),
-        Column("Message", ready!("message"), true),
+        Column::new("Type", ".status.provider"),
+        Column::new("State", ".status.state"),
+        Column::new("Reason", ready!("reason")),
+        Column::new("Used", ".status.used"),
+        Column::wide("Address", ".status.address"),
+        Column::wide("Message", ready!("message")),
     ],
 };
 
@@ -48,10 +64,10 @@ const PLAN: Names = Names {
     short: "mfp",
     about: "Which servers an operator grants, to which namespaces.",
     columns: &[
-        Column("Active", ".status.active", false),
-        Column("Ready", ready!("status"), false),
-        Column("Reason", ready!("reason"), false),
-        Column("Campaigns", ".status.campaigns", false),
+        Column::new("Active", ".status.active"),
+        Column::new("Ready", ready!("status")),
+        Column::new("Reason", ready!("reason")),
+        Column::new("Campaigns", ".status.campaigns"),
     ],
 };
 
@@ -60,15 +76,15 @@ const CAMPAIGN: Names = Names {
     short: "mfc",
     about: "One message to an audience, through the servers that a plan grants.",
     columns: &[
-        Column("Phase", ".status.state", false),
-        Column("Sent", ".status.sent", false),
-        Column("Failed", ".status.failed", false),
-        Column("Time Left", ".status.timeLeft", false),
-        Column("Rollout", ".status.rollout.progress", true),
-        Column("Reason", ready!("reason"), false),
-        Column("Plan", ".spec.planRef.name", true),
-        Column("Run", ".status.run", true),
-        Column("Message", ready!("message"), true),
+        Column::new("Phase", ".status.state"),
+        Column::new("Sent", ".status.sent"),
+        Column::new("Failed", ".status.failed"),
+        Column::new("Time Left", ".status.timeLeft"),
+        Column::wide("Rollout", ".status.rollout.progress"),
+        Column::new("Reason", ready!("reason")),
+        Column::wide("Plan", ".spec.planRef.name"),
+        Column::wide("Run", ".status.run"),
+        Column::wide("Message", ready!("message")),
     ],
 };
 
@@ -218,10 +234,10 @@ pub fn definition(kind: &str) -> Option<Value> {
     let names = names(kind)?;
     let plural = format!("{}s", names.singular);
     let age = json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"});
-    let column = |Column(name, path, is_wide): &Column| {
+    let column = |Column { heading, path, is_wide }: &Column| {
         // Only a count that is a number in status is one here: the others are texts like 1200/2000.
         let kind = if *path == ".status.campaigns" { "integer" } else { "string" };
-        let mut column = json!({"name": name, "type": kind, "jsonPath": path});
+        let mut column = json!({"name": heading, "type": kind, "jsonPath": path});
         if *is_wide && let Some(column) = column.as_object_mut() {
             column.insert("priority".to_owned(), 1.into());
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     status::{CameBack, DomainUsed, EffectiveServer, PausedNamespace, SendingServerStatus, ServerState, WarmupDay, WarmupStatus},
-    warmup::{Advance, Warmup, WarmupPreset},
+    warmup::{Advance, ExponentialWarmup, Warmup, WarmupPreset},
 };
 use super::{
     Duration, KeyRef, Object, Rate,

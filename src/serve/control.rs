@@ -55,10 +55,32 @@ pub struct Forget {
 pub enum Answer {
     /// So many entries were changed.
     Changed(u64),
-    /// What was removed, in words, and whether anything is left that is to be removed later.
-    Forgotten(String, bool),
+    /// Data of a person was removed.
+    Forgotten(Forgotten),
     /// Nothing was changed.
     Refused(String),
+}
+
+/// What was removed. On the wire it is a pair: command and process may be of different versions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(String, bool)", into = "(String, bool)")]
+pub struct Forgotten {
+    /// In words.
+    pub told: String,
+    /// Whether anything is left that is to be removed later.
+    pub is_left: bool,
+}
+
+impl From<(String, bool)> for Forgotten {
+    fn from((told, is_left): (String, bool)) -> Self {
+        Self { told, is_left }
+    }
+}
+
+impl From<Forgotten> for (String, bool) {
+    fn from(forgotten: Forgotten) -> Self {
+        (forgotten.told, forgotten.is_left)
+    }
 }
 
 /// A socket that answers. Dropping it removes its name.
@@ -167,6 +189,14 @@ mod tests {
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).expect("a folder");
         path
+    }
+
+    #[test]
+    fn what_was_forgotten_is_told_as_other_versions_tell_it() {
+        let answer = Answer::Forgotten(Forgotten { told: "removed".to_owned(), is_left: true });
+        let text = r#"{"forgotten":["removed",true]}"#;
+        assert_eq!(serde_json::to_string(&answer).expect("JSON"), text);
+        assert_eq!(serde_json::from_str::<Answer>(text).expect("an answer"), answer);
     }
 
     #[tokio::test]

@@ -44,12 +44,18 @@ enum Phase {
     Data {
         start: bool,
     },
-    /// Within a BDAT chunk. `valid`: it belongs to a transaction with a recipient.
-    Chunk {
-        left: u64,
-        last: bool,
-        valid: bool,
-    },
+    Chunk(Chunk),
+}
+
+/// Within a BDAT chunk (RFC 3030).
+#[derive(Clone, Copy)]
+struct Chunk {
+    /// Bytes that are still to come.
+    left: u64,
+    /// Whether the message ends with it.
+    last: bool,
+    /// Whether it belongs to a transaction with a recipient.
+    valid: bool,
 }
 
 /// A conversation.
@@ -99,7 +105,7 @@ impl Session {
             let consumed = match self.phase {
                 Phase::Command => self.command(rest, shared, output),
                 Phase::Data { start } => self.data(rest, start, shared, output),
-                Phase::Chunk { left, last, valid } => self.chunk(rest, (left, last, valid), shared, output),
+                Phase::Chunk(chunk) => self.chunk(rest, chunk, shared, output),
             };
             at += consumed;
             if consumed == 0 {
@@ -146,7 +152,7 @@ impl Session {
             // Its reply comes after the chunk, even when it is a refusal.
             return match self.begin_chunk(argument) {
                 // An empty chunk has no byte that could end it.
-                Some((0, last, valid)) => self.end_chunk(last, valid, shared, output, consumed),
+                Some(chunk) if chunk.left == 0 => self.end_chunk(chunk, shared, output, consumed),
                 Some(_) => consumed,
                 None => self.refuse_line(output, consumed),
             };
@@ -246,8 +252,8 @@ impl Session {
         consumed
     }
 
-    /// `argument` is what follows BDAT: a size and perhaps LAST. Gives the size, whether it is the last, and whether it is valid.
-    fn begin_chunk(&mut self, argument: &[u8]) -> Option<(u64, bool, bool)> {
+    /// `argument` is what follows BDAT: a size and perhaps LAST.
+    fn begin_chunk(&mut self, argument: &[u8]) -> Option<Chunk> {
         let mut words = argument.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
         let size = words.next().and_then(|word| std::str::from_utf8(word).ok()).and_then(|word| word.parse::<u64>().ok());
         let last = match words.next() {
@@ -256,23 +262,24 @@ impl Session {
             Some(_) => return None,
         };
         let (left, valid) = (size.filter(|size| *size <= SIZE_MAX)?, !self.recipients.is_empty());
-        self.phase = Phase::Chunk { left, last, valid };
+        let chunk = Chunk { left, last, valid };
+        self.phase = Phase::Chunk(chunk);
         self.in_chunks = true;
-        Some((left, last, valid))
+        Some(chunk)
     }
 
-    fn chunk(&mut self, input: &[u8], (left, last, valid): (u64, bool, bool), shared: &Shared, output: &mut Output) -> usize {
-        let consumed = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
+    fn chunk(&mut self, input: &[u8], mut chunk: Chunk, shared: &Shared, output: &mut Output) -> usize {
+        let consumed = usize::try_from(chunk.left).unwrap_or(usize::MAX).min(input.len());
         self.keep(&input[..consumed], shared);
-        let left = left - consumed as u64;
-        self.phase = Phase::Chunk { left, last, valid };
-        if left == 0 {
-            return self.end_chunk(last, valid, shared, output, consumed);
+        chunk.left -= consumed as u64;
+        self.phase = Phase::Chunk(chunk);
+        if chunk.left == 0 {
+            return self.end_chunk(chunk, shared, output, consumed);
         }
         consumed
     }
 
-    fn end_chunk(&mut self, last: bool, valid: bool, shared: &Shared, output: &mut Output, consumed: usize) -> usize {
+    fn end_chunk(&mut self, Chunk { last, valid, .. }: Chunk, shared: &Shared, output: &mut Output, consumed: usize) -> usize {
         self.phase = Phase::Command;
         if valid && last {
             self.end_message(shared, output);

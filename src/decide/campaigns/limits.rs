@@ -43,8 +43,8 @@ enum Kind {
     Window(Rate),
     /// The rate that the server was found to take.
     Found,
-    /// The warm-up: today's limit, and those of the days ahead.
-    Warmup(u64, Vec<u64>),
+    /// The warm-up: its limits.
+    Warmup { today: u64, ahead: Vec<u64> },
 }
 
 /// What a server may send while others take over from each other.
@@ -181,7 +181,7 @@ impl Limits {
                 let left = load.and_then(|load| load.warmup_left).unwrap_or(limit) as f64;
                 let ahead: Vec<u64> = warmup.ahead().take(DAYS_MAX).map(|day| day.limit).collect();
                 pooled.days = std::iter::once(left).chain(ahead.iter().map(|limit| *limit as f64)).collect();
-                limits.windows.push(window(left, DAY_SECS / limit.max(1) as f64, Kind::Warmup(limit, ahead)));
+                limits.windows.push(window(left, DAY_SECS / limit.max(1) as f64, Kind::Warmup { today: limit, ahead }));
             }
             limits.pooled.push(pooled);
             limits.servers += 1;
@@ -241,14 +241,14 @@ impl Limits {
             None => match &window.kind {
                 Kind::Window(rate) if !rate.paces() => 0.0,
                 Kind::Window(_) | Kind::Found => window.share * window.seconds,
-                Kind::Warmup(..) => 0.0,
+                Kind::Warmup { .. } => 0.0,
             },
         };
         let slowest = self.windows.iter().max_by(|a, b| takes(a).total_cmp(&takes(b))).filter(|window| takes(window) > 0.0)?;
         let limit = match &slowest.kind {
             Kind::Window(Rate { messages, per }) => format!("its limit is {messages} per {per}"),
             Kind::Found => format!("it accepts {}", rate_in_words(1.0 / slowest.seconds)),
-            Kind::Warmup(limit, _) => format!("its warm-up allows {limit} today (UTC)"),
+            Kind::Warmup { today, .. } => format!("its warm-up allows {today} today (UTC)"),
         };
         Some(Pacing {
             server: &slowest.server,
@@ -263,7 +263,7 @@ impl Window {
     /// The least time for its part of `left` messages, seconds.
     fn takes(&self, left: f64) -> f64 {
         let mut rest = left * self.share - self.free;
-        let Kind::Warmup(_, ahead) = &self.kind else { return (rest * self.seconds).max(0.0) };
+        let Kind::Warmup { ahead, .. } = &self.kind else { return (rest * self.seconds).max(0.0) };
         let mut days = 0;
         for limit in ahead.iter().map(Some).chain([None]) {
             if rest <= 0.0 {

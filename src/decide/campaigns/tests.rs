@@ -507,7 +507,7 @@ fn own_limits_and_those_for_domains_are_told() {
     // Only people of a domain with a limit are left: one in ten seconds.
     set_report(&mut observed, CampaignReport { gap_ms: Some(40_000.0), ..sending.clone() });
     assert_eq!(turn(&mut world, &observed).status.time_left.map(|left| left.to_string()).as_deref(), Some("10h"));
-    let waiting = Waiting::ForDomains(NOW_MS + 3_600_000, vec!["gmail.com".into(), "yahoo.com".into()]);
+    let waiting = Waiting::ForDomains { until_ms: NOW_MS + 3_600_000, domains: vec!["gmail.com".into(), "yahoo.com".into()] };
     set_report(&mut observed, CampaignReport { waiting, ..sending });
     let status = turn(&mut world, &observed).status;
     let ready = condition::find(&status.conditions, ConditionType::Ready).expect("it is said");

@@ -484,23 +484,23 @@ impl Case<'_> {
                 let verdict = Verdict::well(CampaignState::Waiting, Reason::WaitingForLimits, message, Some(false));
                 Verdict { wake_at_ms: Some((*until).max(self.now_ms + 1)), ..verdict }
             }
-            Waiting::ForDomains(until, domains) => {
-                let clock = Timestamp::from_millisecond(*until).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+            Waiting::ForDomains { until_ms, domains } => {
+                let clock = Timestamp::from_millisecond(*until_ms).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
                 let message = format!(
                     "All remaining recipients are at {}, for which the limits of the servers (limits.perDomain) are used up; sending resumes at {}.",
                     listed(domains.iter().map(|domain| &**domain)),
                     clock.unwrap_or_default()
                 );
                 let verdict = Verdict::well(CampaignState::Waiting, Reason::WaitingForLimits, message, Some(false));
-                Verdict { wake_at_ms: Some((*until).max(self.now_ms + 1)), ..verdict }
+                Verdict { wake_at_ms: Some((*until_ms).max(self.now_ms + 1)), ..verdict }
             }
-            Waiting::ForHours(until, zone) => {
+            Waiting::ForHours { until_ms, zone } => {
                 let message = format!(
                     "It is outside sendingHours in the time zones of all remaining recipients; sending resumes at {}.",
-                    zone.words(*until)
+                    zone.words(*until_ms)
                 );
                 let verdict = Verdict::well(CampaignState::Waiting, Reason::OutsideSendingHours, message, Some(false));
-                Verdict { wake_at_ms: Some((*until).max(self.now_ms + 1)), ..verdict }
+                Verdict { wake_at_ms: Some((*until_ms).max(self.now_ms + 1)), ..verdict }
             }
             Waiting::ForRetry(_) => Verdict::well(
                 CampaignState::Waiting,

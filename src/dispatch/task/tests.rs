@@ -225,10 +225,10 @@ async fn people_without_room_are_passed_over_and_met_again() {
     plane.campaign_to("spring", all, |i| format!("user{i}@{}", domain(i)));
     let key = Key::new("default", "spring");
     let waiting = |report: &Report| report.campaigns.get(&key).map(|campaign| campaign.waiting.clone());
-    let waits = |report: &Report| matches!(waiting(report), Some(Waiting::ForDomains(_, _)));
+    let waits = |report: &Report| matches!(waiting(report), Some(Waiting::ForDomains { .. }));
     let report = plane.until("only theirs were left", |report| accepted(report, "spring") == others + 100 && waits(report)).await;
     assert!(
-        matches!(waiting(&report), Some(Waiting::ForDomains(until, domains)) if until > 0 && domains.len() == 1 && *domains[0] == *"gmail.com")
+        matches!(waiting(&report), Some(Waiting::ForDomains { until_ms, domains }) if until_ms > 0 && domains.len() == 1 && *domains[0] == *"gmail.com")
     );
     let counts = &report.campaigns[&key].counts;
     assert_eq!((counts.total, counts.duplicates, counts.deferred), (Some(all), 0, 0));

@@ -54,18 +54,18 @@ pub(super) fn inline(html: &str, css: &str) -> Result<String, String> {
                     let old = declarations_of(style);
                     old.into_iter()
                         .enumerate()
-                        .map(|(place, (name, value, important))| Declaration {
+                        .map(|(place, Written { name, value, is_important })| Declaration {
                             name,
                             value,
-                            weight: (1 + 2 * usize::from(important), [0; 3], place),
+                            weight: (1 + 2 * usize::from(is_important), [0; 3], place),
                             rule: usize::MAX,
                         })
                         .collect()
                 });
                 let cost = declared.len() * (DECLARATION_WORK + declarations.len() + declared.len());
                 work = work.checked_sub(cost as u64).ok_or("the inline CSS takes too much work")?;
-                for (place, (name, value, important)) in declared.iter().enumerate() {
-                    let weight = (2 * usize::from(*important), chosen.specificity, order + place);
+                for (place, Written { name, value, is_important }) in declared.iter().enumerate() {
+                    let weight = (2 * usize::from(*is_important), chosen.specificity, order + place);
                     add(declarations, Declaration { name: name.clone(), value: value.clone(), weight, rule });
                 }
             }
@@ -219,8 +219,17 @@ pub(super) fn without_comments(css: &str) -> String {
     out
 }
 
-/// The declarations of a block: names, values for an attribute, and whether they are important.
-fn declarations(block: &str, is_attribute: bool) -> Vec<(String, String, bool)> {
+/// A declaration as it is written.
+struct Written {
+    /// Empty where a template tag makes the whole of it.
+    name: String,
+    /// Its value, as an attribute takes it.
+    value: String,
+    is_important: bool,
+}
+
+/// The declarations of a block.
+fn declarations(block: &str, is_attribute: bool) -> Vec<Written> {
     let bytes = block.as_bytes();
     let mut found = Vec::new();
     let (mut start, mut position, mut quote, mut depth) = (0, 0, None, 0_usize);
@@ -256,11 +265,11 @@ fn declarations(block: &str, is_attribute: bool) -> Vec<(String, String, bool)> 
     found
 }
 
-fn declarations_of(style: &str) -> Vec<(String, String, bool)> {
+fn declarations_of(style: &str) -> Vec<Written> {
     declarations(style, true)
 }
 
-fn declaration(text: &str, is_attribute: bool) -> Option<(String, String, bool)> {
+fn declaration(text: &str, is_attribute: bool) -> Option<Written> {
     let text = text.trim();
     if text.is_empty() {
         return None;
@@ -269,7 +278,7 @@ fn declaration(text: &str, is_attribute: bool) -> Option<(String, String, bool)>
         .filter(|at| text[..*at].trim().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
     let Some(colon) = colon else {
         // A template tag that makes declarations, and so has no name to be compared by.
-        return tags::next(text, 0).map(|_| (String::new(), format!("{text};"), false));
+        return tags::next(text, 0).map(|_| Written { name: String::new(), value: format!("{text};"), is_important: false });
     };
     let (name, value) = (text[..colon].trim().to_ascii_lowercase(), text[colon + 1..].trim());
     let plain = value.strip_suffix("important").map(str::trim_end).and_then(|value| value.strip_suffix('!')).map(str::trim_end);
@@ -277,7 +286,8 @@ fn declaration(text: &str, is_attribute: bool) -> Option<(String, String, bool)>
     if value.is_empty() {
         return None;
     }
-    Some((name, if is_attribute { value.to_owned() } else { encoded(value) }, plain.is_some()))
+    let value = if is_attribute { value.to_owned() } else { encoded(value) };
+    Some(Written { name, value, is_important: plain.is_some() })
 }
 
 /// CSS as it stands in an attribute between double quotes.

@@ -60,8 +60,14 @@ impl Login {
 /// How an exchange failed before it became a [`Blocker`].
 enum Fault {
     Broken(Break),
-    /// The server's reply: its code, its words, scrubbed, and what it means where that is known.
-    Refused(u16, String, Option<Meaning>),
+    /// The server's reply.
+    Refused {
+        code: u16,
+        /// Its words, scrubbed.
+        words: String,
+        /// What it means, where that is known.
+        meaning: Option<Meaning>,
+    },
     /// What the server sent makes no sense, in words after "the server".
     Unfit(&'static str),
 }
@@ -96,7 +102,7 @@ pub async fn log_in(line: &mut Line, login: &Login, endpoint: &Endpoint, timeout
         match (ended, mechanisms.next()) {
             (Ok(()), _) => return Ok(()),
             // It was offered but is not supported after all: the login itself has not been judged yet.
-            (Err(Fault::Refused(code, ..)), Some(next)) if is_unknown_mechanism(code) => mechanism = next,
+            (Err(Fault::Refused { code, .. }), Some(next)) if is_unknown_mechanism(code) => mechanism = next,
             (Err(fault), _) => return Err(failure(fault, mechanism, login, endpoint)),
         }
     }
@@ -121,23 +127,23 @@ fn failure(fault: Fault, mechanism: Mechanism, login: &Login, endpoint: &Endpoin
             &format!("the server {words}"),
             "Check host and port; `mechanism: Plain` does without SCRAM.",
         ),
-        Fault::Refused(_, words, Some(meaning)) => {
+        Fault::Refused { words, meaning: Some(meaning), .. } => {
             verdict::connection(&meaning, &format!("the server answered AUTH {keyword} with `{words}`"), endpoint)
         }
-        Fault::Refused(421, words, None) => endpoint.connection(
+        Fault::Refused { code: 421, words, meaning: None } => endpoint.connection(
             Reason::ServiceNotAvailable,
             &format!("the server answered AUTH {keyword} with `{words}`"),
             "It is retried; if this lasts, ask the server's operator.",
         ),
-        Fault::Refused(code, words, None) if code / 100 == 4 => endpoint.connection(
+        Fault::Refused { code, words, meaning: None } if code / 100 == 4 => endpoint.connection(
             Reason::AuthenticationFailed,
             &format!("the server cannot check the login at the moment: `{words}`"),
             "It is retried; if this lasts, ask the server's operator.",
         ),
-        Fault::Refused(code, words, None) if is_unknown_mechanism(code) => {
+        Fault::Refused { code, words, meaning: None } if is_unknown_mechanism(code) => {
             not_offered(endpoint, &format!("the server offers AUTH {keyword}, and answered it with `{words}`"))
         }
-        Fault::Refused(_, words, None) => endpoint.connection_for_person(
+        Fault::Refused { words, meaning: None, .. } => endpoint.connection_for_person(
             Reason::AuthenticationFailed,
             &format!("the server rejected the login by {keyword}: `{words}`"),
             if login.is_token { "Renew username and token in the Secret." } else { "Check username and password in the Secret." },
@@ -162,7 +168,7 @@ fn refused(reply: Reply<'_>) -> Fault {
     if reply.code / 100 < 4 {
         return Fault::Unfit("gave an unexpected answer to AUTH");
     }
-    Fault::Refused(reply.code, reply.quoted(), verdict::of_server(reply, Stage::Login))
+    Fault::Refused { code: reply.code, words: reply.quoted(), meaning: verdict::of_server(reply, Stage::Login) }
 }
 
 async fn plain(line: &mut Line, login: &Login, timeout: Duration) -> Result<(), Fault> {

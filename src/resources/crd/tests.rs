@@ -131,10 +131,10 @@ fn what_is_wrong_is_found() {
 fn printer_columns_name_fields_of_the_schema() {
     for kind in CUSTOM_KINDS {
         let schema = structural(kind).expect(kind);
-        for Column(name, path, _) in names(kind).expect(kind).columns {
+        for Column { heading, path, .. } in names(kind).expect(kind).columns {
             let first: Vec<&str> = path.split(['.', '[']).filter(|part| !part.is_empty()).take(2).collect();
             let is_known = schema.pointer(&format!("/properties/{}/properties/{}", first[0], first[1])).is_some();
-            assert!(is_known, "{kind}: {name} {path}");
+            assert!(is_known, "{kind}: {heading} {path}");
         }
     }
 }

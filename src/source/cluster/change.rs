@@ -15,8 +15,13 @@ pub(super) enum Change {
     Plan(WatchStep, Option<Observed<Plan>>),
     Campaign(WatchStep, Option<Observed<Campaign>>),
     Namespace(WatchStep, Option<(String, BTreeMap<String, String>)>),
-    /// The metadata of a Secret (true) or ConfigMap changed.
-    Referred(WatchStep, bool, Option<DataRef>),
+    /// The metadata of a Secret or ConfigMap changed.
+    Referred {
+        step: WatchStep,
+        /// Whether it is the stream of Secrets.
+        is_secret: bool,
+        named: Option<DataRef>,
+    },
     Fetched(DataRef, Content),
 }
 

@@ -52,8 +52,8 @@ impl Collector {
             Change::Plan(listing, seen) => self.plans.take(listing, seen, &mut self.references, &self.statuses),
             Change::Campaign(listing, seen) => self.campaigns.take(listing, seen, &mut self.references, &self.statuses),
             Change::Namespace(listing, namespace) => self.take_namespace(listing, namespace),
-            Change::Referred(listing, is_secret, named) => {
-                match (listing, named) {
+            Change::Referred { step, is_secret, named } => {
+                match (step, named) {
                     // Changes during an interruption of the watch are not reported one by one.
                     (WatchStep::End(_), _) => self.references.touched_all(is_secret),
                     (WatchStep::Changed | WatchStep::Gone, Some(named)) => self.references.touched(&named),

@@ -109,9 +109,9 @@ where
     let stream = move || watcher::watcher(api.clone(), config());
     let scope = namespace.map(str::to_owned);
     let plural = if is_secret { "secrets" } else { "configmaps" };
-    tokio::spawn(follow(stream, changes.clone(), plural, scope, move |listing, object| {
+    tokio::spawn(follow(stream, changes.clone(), plural, scope, move |step, object| {
         let key = object.and_then(|object| Some(Key::new(object.metadata.namespace?, object.metadata.name?)));
-        Change::Referred(listing, is_secret, key.map(|key| DataRef { is_secret, key }))
+        Change::Referred { step, is_secret, named: key.map(|key| DataRef { is_secret, key }) }
     }));
 }
 
