@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     hours::Zone,
     ledger::LedgerError,
-    resources::{Blocker, Duration, Key, Reason, campaign::RecipientCounts, resume::Handled, rollout::Reached},
+    resources::{Bar, Blocker, Duration, Key, campaign::RecipientCounts, resume::Handled, rollout::Reached},
 };
 
 /// The state of the data plane at one moment.
@@ -207,15 +207,4 @@ impl ServerReport {
     pub fn used_in(&self, per: Duration) -> u64 {
         self.used.iter().find(|(per_ms, _)| *per_ms == per.as_millis()).map_or(0, |(_, used)| *used)
     }
-}
-
-/// Why a server is out of use for a campaign, until a person acts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bar {
-    /// The condition's reason.
-    pub reason: Reason,
-    /// The condition's message.
-    pub message: String,
-    /// The hash of the work that was refused: a change of the spec lifts the bar.
-    pub work_hash: u64,
 }

@@ -84,9 +84,9 @@ pub fn decide<'a>(key: &'a Key, input: &'a CampaignInput, choices: &mut Choices<
         bulk::condition(spec, recipients, shows_link, servers.say(world, observed), complaints)
     });
     status.conditions.extend(of_bulk.flatten());
-    let is_probed = verdict.reason == Reason::NoEligibleServer && servers.is_pending;
+    let is_probed = verdict.reason() == Reason::NoEligibleServer && servers.is_pending;
     let is_looked_at = is_probed || (run.is_closed && intent.is_some() && run.added_later().is_none());
-    let waits_for_person = verdict.reason == Reason::RolloutWaiting && rollout.is_some_and(Rollout::waits_for_person);
+    let waits_for_person = verdict.reason() == Reason::RolloutWaiting && rollout.is_some_and(Rollout::waits_for_person);
     (CampaignDecision { status, intent, is_looked_at, waits_for_person, mail_domain }, verdict.wake_at_ms)
 }
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::likeness::Likeness;
 use crate::audience::canonical;
-use crate::report::Bar;
+use crate::resources::Bar;
 
 /// Recipients that may be refused alike before the server is out of use; the most that are out at one that has accepted nobody.
 pub const ALIKE_MAX: usize = 10;

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     ledger::LedgerError,
-    report::{Bar, CampaignReport, Phase, Report, ServerReport, Waiting},
-    resources::Key,
+    report::{CampaignReport, Phase, Report, ServerReport, Waiting},
+    resources::{Bar, Key},
 };
 
 /// What limits for receiving domains mean for a campaign.

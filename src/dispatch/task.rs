@@ -40,12 +40,12 @@ use super::{
 use crate::{
     clock::SteadyClock,
     ledger::{
-        AudienceRead, Changes, Claim, Commit, CommitReceipt, Guard, Ledger, LedgerError, OutcomeRecord, Resumption, RolloutChange, RunId,
+        AudienceRead, Changes, Claim, Commit, CommitReceipt, Ledger, LedgerError, NewBar, OutcomeRecord, Resumption, RolloutChange, RunId,
         RunKey, RunRecord, RunStart, ServerId, UnresolvedClaim, UsageMove, domain_key,
     },
     people::Versions,
     providers::{Along, BoxFuture, Delivered, Gate, Outgoing, Server},
-    report::{Bar, Phase, Report},
+    report::{Phase, Report},
     resources::{Blocker, Key, Reason, campaign::RecipientCounts, fate::Fate, mailbox_providers::provider_of, rollout::Reached},
     token::return_path::ReturnPaths,
 };

@@ -107,7 +107,7 @@ struct Simulation {
     rows: BTreeMap<(CampaignIx, u64), Row>,
     leased: Vec<(CampaignIx, u64)>,
     /// Servers that are out of use according to the ledger, by campaign.
-    bars: BTreeMap<(CampaignIx, String), crate::report::Bar>,
+    bars: BTreeMap<(CampaignIx, String), crate::resources::Bar>,
     ended_runs: Vec<CampaignIx>,
     /// How many campaigns, and how many servers, the task was told to forget.
     forgotten: (u64, u64),

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::{
-    Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, Guard, OutcomeRecord, RunId, ServerId,
+    Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, NewBar, OutcomeRecord, RunId, ServerId,
     error::{Fault, LedgerError},
     standing, suppressions,
     writer::{RunState, Writer, not_begun},
@@ -130,7 +130,7 @@ impl Writer {
             page.write_claims(connection, &commit.claims)?;
             page.changes.write(connection)?;
             standing::note_outcomes(connection, &page.changes, page.runs, commit.now_ms)?;
-            write_guards(connection, &commit.guards, commit.now_ms)?;
+            write_bars(connection, &commit.bars, commit.now_ms)?;
             write_usage(connection, commit, &page.seqs)?;
             for suppression in &page.dead {
                 suppressions::add(connection, suppression)?;
@@ -476,13 +476,13 @@ impl<'a> Columns<'a> {
     }
 }
 
-fn write_guards(connection: &Connection, guards: &[Guard], now_ms: i64) -> Result<(), Fault> {
-    for guard in guards {
+fn write_bars(connection: &Connection, bars: &[NewBar], now_ms: i64) -> Result<(), Fault> {
+    for NewBar { run_id, server, bar } in bars {
         connection
             .prepare_cached(
                 "INSERT OR REPLACE INTO guards (run_id, server_id, reason, message, spec_hash, since_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
-            .execute(params![guard.run_id.0, guard.server.0, guard.reason, guard.message, guard.spec_hash.cast_signed(), now_ms])?;
+            .execute(params![run_id.0, server.0, bar.reason.as_str(), bar.message, bar.work_hash.cast_signed(), now_ms])?;
     }
     Ok(())
 }

@@ -1,13 +1,16 @@
 //! Held messages, servers that are out of use for a run, and how an operator resumes it.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use rusqlite::{Connection, params};
 
 use super::{
-    Changes, HeldMessage, KnownGuard, Resumption, RunId,
+    Changes, HeldMessage, Resumption, RunId,
     error::{Fault, LedgerError},
     writer::Writer,
 };
 use crate::resources::{
+    Bar, Reason,
     fate::Fate,
     resume::{Handled, ResumeHeld},
 };
@@ -102,15 +105,16 @@ fn resend_unknown(connection: &Connection, changes: &mut Changes, run: RunId, no
     Ok(())
 }
 
-pub(super) fn guards(connection: &Connection, run: RunId) -> Result<Vec<KnownGuard>, Fault> {
+pub(super) fn bars(connection: &Connection, run: RunId) -> Result<BTreeMap<Arc<str>, Bar>, Fault> {
     let mut statement = connection.prepare_cached(
         "SELECT s.name, g.reason, g.message, g.spec_hash FROM guards g JOIN servers s ON s.id = g.server_id WHERE g.run_id = ?1 ORDER BY s.name",
     )?;
-    let guards = statement.query_map([run.0], |row| {
-        let spec_hash = row.get::<_, i64>(3)?.cast_unsigned();
-        Ok(KnownGuard { server: row.get(0)?, reason: row.get(1)?, message: row.get(2)?, spec_hash })
+    let bars = statement.query_map([run.0], |row| {
+        // One that another version wrote may have a reason that is unknown here.
+        let reason = Reason::from_name(row.get_ref(1)?.as_str()?).unwrap_or(Reason::RefusedAlike);
+        Ok((row.get(0)?, Bar { reason, message: row.get(2)?, work_hash: row.get::<_, i64>(3)?.cast_unsigned() }))
     })?;
-    Ok(guards.collect::<Result<_, _>>()?)
+    Ok(bars.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn held(connection: &Connection, run: RunId, limit: usize) -> Result<Vec<HeldMessage>, Fault> {

@@ -45,7 +45,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     feedback::{Complaints, Event, PauseChange, Suppression},
-    resources::{campaign::OutcomeState, rollout::Reached},
+    resources::{Bar, campaign::OutcomeState, rollout::Reached},
     token::Keys,
 };
 
@@ -59,9 +59,9 @@ pub use reader::{LedgerReader, RecipientRow, RunSummary};
 use recipient_index::Builders;
 pub use recipient_index::RecipientIndex;
 pub use records::{
-    AudienceRead, BadRow, Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, DueMessage, Generation, Guard, HeldMessage,
-    KnownGuard, Lookup, OutcomeRecord, Resumption, RolloutChange, RunCounts, RunId, RunKey, RunRecord, RunStart, SentAlike, ServerCounts,
-    ServerDay, ServerId, SpecHash, UnresolvedClaim, Usage, UsageMove, domain_key,
+    AudienceRead, BadRow, Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, DueMessage, Generation, HeldMessage, Lookup,
+    NewBar, OutcomeRecord, Resumption, RolloutChange, RunCounts, RunId, RunKey, RunRecord, RunStart, SentAlike, ServerCounts, ServerDay,
+    ServerId, SpecHash, UnresolvedClaim, Usage, UsageMove, domain_key,
 };
 pub use schema::{has_ledger, is_in_use};
 pub use standing::{ServerRecord, StandingOf};
@@ -312,8 +312,8 @@ impl Ledger {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn guards(&self, run: RunId) -> Result<Vec<KnownGuard>, LedgerError> {
-        self.call(move |writer| writer.book.read(|connection| held::guards(connection, run))).await
+    pub async fn bars(&self, run: RunId) -> Result<BTreeMap<Arc<str>, Bar>, LedgerError> {
+        self.call(move |writer| writer.book.read(|connection| held::bars(connection, run))).await
     }
 
     /// Messages of a run that are held, in the order of claiming, `limit` at most.

@@ -7,7 +7,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 pub use self::commits::{Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, OutcomeRecord, UsageMove};
 use crate::feedback::{FeedbackCounts, Judged};
 use crate::resources::{
-    Key, Percent,
+    Bar, Key, Percent,
     campaign::{RecipientCounts, WhenOutcomeIsUnknown},
     fate::{Fate, FateCounts},
     resume::{Handled, ResumeHeld},
@@ -121,32 +121,15 @@ pub struct RunRecord {
     pub left_without_outcome: u64,
 }
 
-/// A server that is out of use for a run, for all recipients, until an operator resumes it.
+/// A server that goes out of use for a run, for all recipients, until an operator resumes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Guard {
+pub struct NewBar {
     /// The run, begun in this process.
     pub run_id: RunId,
     /// The one that refused.
     pub server: ServerId,
-    /// The condition's reason.
-    pub reason: String,
-    /// The condition's message.
-    pub message: String,
-    /// A hash of what was sent: a different spec may be accepted.
-    pub spec_hash: u64,
-}
-
-/// A guard as read from the ledger.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownGuard {
-    /// `namespace/name` of the server.
-    pub server: String,
-    /// The condition's reason.
-    pub reason: String,
-    /// The condition's message.
-    pub message: String,
-    /// A hash of what was sent.
-    pub spec_hash: u64,
+    /// Why.
+    pub bar: Bar,
 }
 
 /// A message that waits because its server seems to refuse the whole campaign.

@@ -20,6 +20,17 @@ pub struct Blocker {
     pub retry_after: Option<Duration>,
 }
 
+/// Why a server is out of use for a run of a campaign, until a person acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bar {
+    /// The condition's reason.
+    pub reason: Reason,
+    /// The condition's message.
+    pub message: String,
+    /// The hash of the work that was refused: a change of the spec lifts the bar.
+    pub work_hash: u64,
+}
+
 impl Blocker {
     /// Something that may pass: it is tried again.
     #[must_use]

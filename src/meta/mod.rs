@@ -21,7 +21,7 @@ use std::{fmt, sync::Arc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use blocker::Blocker;
+pub use blocker::{Bar, Blocker};
 pub use condition::{Condition, ConditionStatus, ConditionType, Reason};
 pub use count_or_percent::CountOrPercent;
 pub use duration::Duration;

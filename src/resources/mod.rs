@@ -37,8 +37,8 @@ use serde_json::Value;
 
 use crate::meta::rule::Rule;
 pub use crate::meta::{
-    Blocker, Condition, ConditionStatus, ConditionType, CountOrPercent, Duration, Key, KeyRef, LocalRef, Percent, Rate, Reason, pattern,
-    secret,
+    Bar, Blocker, Condition, ConditionStatus, ConditionType, CountOrPercent, Duration, Key, KeyRef, LocalRef, Percent, Rate, Reason,
+    pattern, secret,
 };
 pub(crate) use crate::meta::{bound, condition, rule};
 pub use campaign::{Campaign, CampaignSpec};

@@ -11,9 +11,8 @@ use super::{
 };
 use crate::{
     feedback::Pause,
-    report::Bar,
     resources::{
-        Blocker, CampaignSpec, Key, Plan, Reason, WEIGHT_DEFAULT,
+        Bar, Blocker, CampaignSpec, Key, Plan, Reason, WEIGHT_DEFAULT,
         campaign::{CampaignServer, Weighting},
         plan::Narrowing,
         senders::canonical,

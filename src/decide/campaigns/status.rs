@@ -100,14 +100,14 @@ pub(in crate::decide) fn rest(status: &mut CampaignStatus) {
 }
 
 fn of_verdict(verdict: &Verdict, recipients: &RecipientCounts) -> Vec<Condition> {
-    let ready = if verdict.ready { ConditionStatus::True } else { ConditionStatus::False };
-    let mut conditions = vec![Condition::new(ConditionType::Ready, ready, verdict.reason, verdict.message.clone())];
-    if let Some(kind) = verdict.abnormal {
-        conditions.push(Condition::new(kind, ConditionStatus::True, verdict.reason, verdict.message.clone()));
+    let ready = if verdict.is_ready() { ConditionStatus::True } else { ConditionStatus::False };
+    let mut conditions = vec![Condition::new(ConditionType::Ready, ready, verdict.reason(), verdict.message().to_owned())];
+    if let Some(kind) = verdict.abnormal() {
+        conditions.push(Condition::new(kind, ConditionStatus::True, verdict.reason(), verdict.message().to_owned()));
     }
     let (completed, why) = match verdict.state {
         CampaignState::Completed => (ConditionStatus::True, Reason::Completed),
-        _ => (ConditionStatus::False, verdict.reason),
+        _ => (ConditionStatus::False, verdict.reason()),
     };
     conditions.push(Condition::new(ConditionType::Completed, completed, why, completion(verdict.state, recipients)));
     conditions

@@ -391,7 +391,7 @@ fn campaigns_that_choose_alike_share_their_lists_over_the_turns() {
     let accepted: Vec<u64> = decision.campaigns.values().map(|campaign| campaign.status.servers.accepted()).collect();
     assert_eq!((count, accepted.iter().sum::<u64>(), accepted.last()), (1, 7, Some(&7)));
     // A server that refuses one campaign has a different message in that campaign's row alone.
-    let bar = crate::report::Bar { reason: Reason::RefusedAlike, message: "no".to_owned(), work_hash: 22 };
+    let bar = crate::resources::Bar { reason: Reason::RefusedAlike, message: "no".to_owned(), work_hash: 22 };
     let bars = BTreeMap::from([(Key::new("default", "relay"), bar)]);
     set_report(&mut observed, CampaignReport { bars, ..report(22, Phase::Feeding, None) });
     let (count, decision) = lists(&mut world, &observed);

@@ -28,11 +28,7 @@ use crate::{
 /// The state, and the conditions that say why.
 pub(super) struct Verdict {
     pub state: CampaignState,
-    pub ready: bool,
-    pub reason: Reason,
-    pub message: String,
-    /// `Stalled` or `Reconciling`, when either holds.
-    pub abnormal: Option<ConditionType>,
+    pub finding: Finding,
     /// Whether the data plane may have the campaign, and whether it then holds it.
     pub hold: Option<bool>,
     pub wake_at_ms: Option<i64>,
@@ -40,22 +36,61 @@ pub(super) struct Verdict {
     pub may_step: bool,
 }
 
+/// How it goes.
+pub(super) enum Finding {
+    /// As it should: the reason and the message.
+    Well(Reason, String),
+    /// It rests because its spec says so; nothing is wrong.
+    Rests(Reason, String),
+    /// Something stands in its way.
+    Blocked(Blocker),
+}
+
 impl Verdict {
-    fn well(state: CampaignState, reason: Reason, message: impl Into<String>, hold: Option<bool>) -> Self {
-        Self { state, ready: true, reason, message: message.into(), abnormal: None, hold, wake_at_ms: None, may_step: false }
+    fn new(state: CampaignState, finding: Finding, hold: Option<bool>) -> Self {
+        Self { state, finding, hold, wake_at_ms: None, may_step: false }
     }
 
-    fn blocked(state: CampaignState, blocker: &Blocker, hold: Option<bool>) -> Self {
-        let Blocker { reason, message, .. } = blocker.clone();
-        Self { state, ready: false, reason, message, abnormal: Some(blocker.condition()), hold, wake_at_ms: None, may_step: false }
+    fn well(state: CampaignState, reason: Reason, message: impl Into<String>, hold: Option<bool>) -> Self {
+        Self::new(state, Finding::Well(reason, message.into()), hold)
+    }
+
+    fn blocked(state: CampaignState, blocker: Blocker, hold: Option<bool>) -> Self {
+        Self::new(state, Finding::Blocked(blocker), hold)
     }
 
     fn stalled(state: CampaignState, reason: Reason, message: impl Into<String>, hold: Option<bool>) -> Self {
-        Self::blocked(state, &Blocker::lasting(reason, message), hold)
+        Self::blocked(state, Blocker::lasting(reason, message), hold)
     }
 
     fn trying(state: CampaignState, reason: Reason, message: impl Into<String>, hold: Option<bool>) -> Self {
-        Self::blocked(state, &Blocker::passing(reason, message), hold)
+        Self::blocked(state, Blocker::passing(reason, message), hold)
+    }
+
+    pub fn is_ready(&self) -> bool {
+        matches!(self.finding, Finding::Well(..))
+    }
+
+    pub fn reason(&self) -> Reason {
+        match &self.finding {
+            Finding::Well(reason, _) | Finding::Rests(reason, _) => *reason,
+            Finding::Blocked(blocker) => blocker.reason,
+        }
+    }
+
+    pub fn message(&self) -> &str {
+        match &self.finding {
+            Finding::Well(_, message) | Finding::Rests(_, message) => message,
+            Finding::Blocked(blocker) => &blocker.message,
+        }
+    }
+
+    /// `Stalled` or `Reconciling`, when either holds.
+    pub fn abnormal(&self) -> Option<ConditionType> {
+        match &self.finding {
+            Finding::Blocked(blocker) => Some(blocker.condition()),
+            Finding::Well(..) | Finding::Rests(..) => None,
+        }
     }
 }
 
@@ -152,14 +187,13 @@ impl Case<'_> {
             return None;
         }
         // What a server said when the campaign was stopped says nothing about it now.
-        let message = if ready.reason == Reason::NoEligibleServer { self.stopped_without_server().into() } else { ready.message.clone() };
-        let mut verdict = Verdict::stalled(CampaignState::Stopped, ready.reason, message, self.held());
+        let mut message = if ready.reason == Reason::NoEligibleServer { self.stopped_without_server() } else { ready.message.to_string() };
         if let Some(fault) = &self.run.resume_fault
-            && !verdict.message.ends_with(fault.as_str())
+            && !message.ends_with(fault.as_str())
         {
-            verdict.message = format!("{} {fault}", verdict.message);
+            message = format!("{message} {fault}");
         }
-        Some(verdict)
+        Some(Verdict::stalled(CampaignState::Stopped, ready.reason, message, self.held()))
     }
 
     fn has_no_ledger(&self) -> Option<Verdict> {
@@ -192,7 +226,7 @@ impl Case<'_> {
         let of_file = of_work.filter(|blocker| blocker.reason == Reason::FileNotFound && blocker.needs_person);
         let of_times = self.input.when.as_ref().err();
         let blocker = of_file.or(of_times).or(self.servers.unresolved.as_ref()).or(of_work)?;
-        Some(Verdict::blocked(self.resting(), &self.with_files(blocker), self.held()))
+        Some(Verdict::blocked(self.resting(), self.with_files(blocker), self.held()))
     }
 
     /// Both would mail them.
@@ -253,7 +287,7 @@ impl Case<'_> {
             Judged { accepted: counts.accepted, rejected: counts.rejected, bounced: feedback.bounced, complained: feedback.complained };
         let of_run = || stop::judge(self.key, judged.since(self.input.judged_from), &self.spec().stop_when(), ("", ""));
         let blocker = self.rollout.and_then(Rollout::blocker).or_else(of_run)?;
-        Some(Verdict::blocked(CampaignState::Stopped, &blocker, Some(true)))
+        Some(Verdict::blocked(CampaignState::Stopped, blocker, Some(true)))
     }
 
     fn is_blocked_while_sending(&self) -> Option<Verdict> {
@@ -262,7 +296,7 @@ impl Case<'_> {
         let report = self.run.report.filter(|report| is_of_now(report.work_hash) && self.run.resume.is_none())?;
         let blocker = report.blocker.as_ref()?;
         let (state, hold) = if blocker.needs_person { (CampaignState::Stopped, true) } else { (CampaignState::Waiting, false) };
-        Some(Verdict::blocked(state, &self.with_files(blocker), Some(hold)))
+        Some(Verdict::blocked(state, self.with_files(blocker), Some(hold)))
     }
 
     /// What is wrong with a body, at the file that it is in.
@@ -444,8 +478,8 @@ impl Case<'_> {
             Turn::TooFew | Turn::Asks => (Reason::RolloutWaiting, None),
             Turn::Sends | Turn::Begins | Turn::Finished => return None,
         };
-        let verdict = Verdict::well(CampaignState::Waiting, reason, rollout.asks(), Some(false));
-        Some(Verdict { ready: false, wake_at_ms, ..verdict })
+        let verdict = Verdict::new(CampaignState::Waiting, Finding::Rests(reason, rollout.asks()), Some(false));
+        Some(Verdict { wake_at_ms, ..verdict })
     }
 
     fn is_sent(&self) -> Verdict {

@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     dispatch::{guard::Guard, index::LaneIx, lane::LaneRef, refusals::Refusals},
     ledger::HeldMessage,
-    report::Bar,
-    resources::{Key, Reason},
+    resources::{Bar, Key, Reason},
 };
 
 /// A message that is held.

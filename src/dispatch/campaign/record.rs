@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     feedback::MessageReference,
     ledger::HeldMessage,
-    report::Bar,
-    resources::{campaign::RecipientCounts, resume::Handled, rollout::Reached},
+    resources::{Bar, campaign::RecipientCounts, resume::Handled, rollout::Reached},
 };
 
 /// What the ledger knew about the run when it was opened.

@@ -11,8 +11,7 @@ use crate::{
     },
     ledger::{Resumption, RolloutChange},
     providers::Outgoing,
-    report::Bar,
-    resources::{Blocker, Key, fate::Fate},
+    resources::{Bar, Blocker, Key, fate::Fate},
 };
 
 /// What the scheduler asks its task to do.

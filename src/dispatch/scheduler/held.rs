@@ -12,9 +12,8 @@ use crate::{
         refusals::Ground,
     },
     ledger::Resumption,
-    report::Bar,
     resources::{
-        Key,
+        Bar, Key,
         resume::{Resume, ResumeHeld},
     },
 };

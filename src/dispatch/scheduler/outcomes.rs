@@ -12,8 +12,7 @@ use crate::{
         retry,
     },
     providers::{Carriage, Delivered, Outcome, Refusal, Scope},
-    report::Bar,
-    resources::campaign::WhenOutcomeIsUnknown,
+    resources::{Bar, campaign::WhenOutcomeIsUnknown},
 };
 
 impl Scheduler {

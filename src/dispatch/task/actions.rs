@@ -1,12 +1,9 @@
 //! Turns the scheduler's actions into calls of ledger, feeders and servers, in the background.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{
-    Action, Along, AudienceRead, Bar, Blocker, CallEnded, CallId, DispatchTask, Event, Fate, FeederSpec, LOOK_AT_CLOSED_EVERY,
+    Action, Along, AudienceRead, Blocker, CallEnded, CallId, DispatchTask, Event, Fate, FeederSpec, LOOK_AT_CLOSED_EVERY,
     LOOK_AT_FILE_EVERY, Opened, Outgoing, Phase, Reason, Request, Resumption, RolloutChange, RunId, RunKey, RunStart,
     answers::{Answer, Closing, Due, OpenedRun, Resumed},
     clients::NewCall,
@@ -102,12 +99,8 @@ impl DispatchTask {
                 let start = RunStart { when_outcome_is_unknown, resume, reopen, limits, receivers, topic, rollout, promote };
                 let record = ledger.begin_run(&key, start, now_ms).await?;
                 let counts = ledger.counts(record.id).await?;
-                let bars = ledger.guards(record.id).await?.into_iter().map(|guard| {
-                    let reason = Reason::from_name(&guard.reason).unwrap_or(Reason::RefusedAlike);
-                    (Arc::from(guard.server.as_str()), Bar { reason, message: guard.message, work_hash: guard.spec_hash })
-                });
                 let opened = Opened {
-                    bars: bars.collect(),
+                    bars: ledger.bars(record.id).await?,
                     held: ledger.held(record.id, HELD_MAX).await?,
                     is_reopened: record.is_reopened,
                     resume_handled: record.resume_handled.clone(),

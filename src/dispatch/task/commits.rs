@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Claim, Commit, CommitResult, Committing, DispatchTask, Guard, LedgerError, OutcomeRecord, Planned, PlannedBar, Settled, UsageMove,
+    Claim, Commit, CommitResult, Committing, DispatchTask, LedgerError, NewBar, OutcomeRecord, Planned, PlannedBar, Settled, UsageMove,
 };
 use crate::{
     dispatch::index::{CampaignIx, LaneIx},
@@ -26,13 +26,7 @@ impl DispatchTask {
         };
         for PlannedBar { campaign, lane, bar } in &planned.bars {
             let (Some(run_id), Some(server)) = (self.ids.run(*campaign), self.ids.server(*lane)) else { continue };
-            commit.guards.push(Guard {
-                run_id,
-                server,
-                reason: bar.reason.to_string(),
-                message: bar.message.clone(),
-                spec_hash: bar.work_hash,
-            });
+            commit.bars.push(NewBar { run_id, server, bar: bar.clone() });
         }
         for ended in &planned.outcomes {
             if let Some(record) = self.record(ended) {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Guard, RunId, ServerId};
+use super::{NewBar, RunId, ServerId};
 use crate::resources::fate::Fate;
 
 /// One group commit: the outcomes that have become known and the next claims. All of it is applied, or nothing.
@@ -13,7 +13,7 @@ pub struct Commit {
     /// Claims of the messages that leave next.
     pub claims: Vec<Claim>,
     /// Servers that are out of use for a run from now on.
-    pub guards: Vec<Guard>,
+    pub bars: Vec<NewBar>,
     /// Messages that count towards limits in a different minute from that of their claim.
     pub usage_moves: Vec<UsageMove>,
     /// The time, in milliseconds since 1970.

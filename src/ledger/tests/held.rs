@@ -1,9 +1,14 @@
 //! Held messages stay held across a kill, and a person has the last word.
 
 use super::*;
+use crate::resources::{Bar, Reason};
 
 fn held(refusals: &str) -> Disposition {
     Disposition::Held { fields: "{\"name\":\"Ann\"}".to_owned(), refusals: refusals.to_owned() }
+}
+
+fn bar() -> Bar {
+    Bar { reason: Reason::RefusedAlike, message: "no".to_owned(), work_hash: 7 }
 }
 
 #[tokio::test]
@@ -14,15 +19,14 @@ async fn what_is_held_is_not_final_and_outlives_a_kill() {
     let server = ledger.server_id("shop/one").await.expect("a server");
     let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org", "c@x.org"]).await;
     let mut commit = outcomes(seqs[..2].iter().map(|seq| outcome(run, *seq, held("[1]"))).collect());
-    commit.guards.push(Guard { run_id: run, server, reason: "RefusedAlike".to_owned(), message: "no".to_owned(), spec_hash: 7 });
+    commit.bars.push(NewBar { run_id: run, server, bar: bar() });
     commit.outcomes.push(outcome(run, seqs[2], Disposition::Accepted));
     ledger.commit(commit).await.expect("held");
     assert_eq!(kind(ledger.close_run(run, 0, 5).await), Some(LedgerErrorKind::Conflict), "two have no final outcome");
     let killed = folder.killed_copy();
     let again = killed.open();
     begin(&again, WhenOutcomeIsUnknown::Skip).await;
-    let guard = KnownGuard { server: "shop/one".to_owned(), reason: "RefusedAlike".to_owned(), message: "no".to_owned(), spec_hash: 7 };
-    assert_eq!(again.guards(run).await, Ok(vec![guard]));
+    assert_eq!(again.bars(run).await, Ok(BTreeMap::from([("shop/one".into(), bar())])));
     let found = again.held(run, 10).await.expect("held");
     assert_eq!(
         found.iter().map(|h| (h.seq, h.recipient.as_str(), h.refusals.as_str())).collect::<Vec<_>>(),
@@ -56,13 +60,13 @@ async fn a_person_retries_or_rejects_what_is_held_once() {
         let server = ledger.server_id("shop/one").await.expect("a server");
         let seqs = claim_all(&ledger, run, &["a@x.org"]).await;
         let mut commit = outcomes(vec![outcome(run, seqs[0], held("[1]"))]);
-        commit.guards.push(Guard { run_id: run, server, reason: "RefusedAlike".to_owned(), message: "no".to_owned(), spec_hash: 7 });
+        commit.bars.push(NewBar { run_id: run, server, bar: bar() });
         ledger.commit(commit).await.expect("held");
         let resumption = Resumption { token: Some("t1".to_owned()), held: fate, resends_unknown: false };
         let changes = ledger.resume(run, resumption, 9).await.expect("resumed");
         assert_eq!(changes.counts.iter().map(|change| change.by).sum::<i64>(), 0);
         assert_eq!(folder.ask("SELECT state, attempt FROM recipients"), [expected]);
-        assert_eq!(ledger.guards(run).await, Ok(vec![]));
+        assert_eq!(ledger.bars(run).await, Ok(BTreeMap::new()));
         let record = begin(&ledger, WhenOutcomeIsUnknown::Skip).await;
         assert_eq!((record.resume_handled.newest(), record.is_reopened), (Some("t1"), false));
         let again = Resumption { token: Some("t2".to_owned()), held: fate, resends_unknown: false };
