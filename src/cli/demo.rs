@@ -18,8 +18,7 @@ use super::{
 };
 use crate::{
     decide::Decision,
-    egress::Egress,
-    engine::{self, EngineOptions, Returns, View},
+    engine::{self, EngineOptions, View},
     ledger::{Ledger, LedgerOptions},
     meta::bound::grouped,
     resources::{Key, campaign::CampaignState},
@@ -86,19 +85,7 @@ async fn demo(folder: &Path) -> Result<bool, String> {
     let shown = tokio::spawn(progress::show(seen.clone(), progress::Options::default()));
     let dublin = Arc::new(dublin);
     let killer = tokio::spawn(shut_down_half_way(dublin.clone(), seen.clone()));
-    let options = EngineOptions {
-        links: None,
-        state_dir: state.clone(),
-        once: true,
-        dry_run: false,
-        grace: Duration::from_secs(30),
-        plan_namespace: None,
-        egress: Egress::Everywhere,
-        resolver: None,
-        allow_sendmail: std::sync::Arc::default(),
-        came_back: tokio::sync::watch::channel(0).1,
-        returns: Returns::default(),
-    };
+    let options = EngineOptions { once: true, ..EngineOptions::new(state.clone()) };
     let sink = StatusSink::open_folder(&state)?;
     let (_sender, snapshots) = watch::channel(Arc::new(snapshot));
     let result = engine::run(options, ledger.clone(), snapshots, sink, view, super::signals::told_to_stop()).await;

@@ -11,7 +11,6 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
-    time::Duration,
 };
 
 use clap::Args;
@@ -188,18 +187,13 @@ impl Look {
         Arc::make_mut(&mut snapshot.campaigns).retain(|key, _| *key == self.key);
         let options = EngineOptions {
             links: Some(self.links.clone()),
-            state_dir: args.state.clone(),
             once: true,
             // Nothing is opened, so that no Secret is needed to know what is granted.
             dry_run: true,
-            grace: Duration::ZERO,
             plan_namespace: args.plan_namespace.clone(),
-            egress: Egress::Everywhere,
-            resolver: None,
-            allow_sendmail: Arc::default(),
-            came_back: tokio::sync::watch::channel(0).1,
             // As the process does that a server with `feedback.bounces` asks for.
             returns: Returns { listens: true, ..Returns::default() },
+            ..EngineOptions::new(args.state.clone())
         };
         let facts = RecordedFacts::open(&args.state).map_err(|error| Stop::failed(error.to_string()))?;
         let now_ms = Timestamp::now().as_millisecond();

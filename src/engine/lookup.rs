@@ -271,8 +271,6 @@ mod tests {
     use super::*;
     use crate::{
         decide::{self, InLedger, Observations},
-        egress::Egress,
-        engine::Returns,
         ledger::{LedgerOptions, RecordedFacts, RunKey, RunStart, Synchronous},
         resources::{Campaign, campaign::CampaignState},
         source::{Origin, Sourced},
@@ -293,19 +291,7 @@ mod tests {
         let _ = std::fs::remove_dir_all(&folder);
         let ledger =
             Ledger::open(&folder, LedgerOptions { synchronous: Synchronous::Normal, ..LedgerOptions::default() }).expect("a ledger");
-        let options = EngineOptions {
-            state_dir: folder.clone(),
-            once: false,
-            dry_run: false,
-            grace: Duration::from_secs(1),
-            plan_namespace: None,
-            egress: Egress::Everywhere,
-            resolver: None,
-            allow_sendmail: Arc::default(),
-            came_back: tokio::sync::watch::channel(0).1,
-            links: None,
-            returns: Returns::default(),
-        };
+        let options = EngineOptions::new(folder.clone());
         let key = Key::new("default", "spring");
         let snapshot = |subject| Snapshot { campaigns: BTreeMap::from([(key.clone(), campaign(subject))]).into(), ..Snapshot::default() };
         FactFinder::new(ledger.clone()).of(&snapshot("One"), 1000).await;

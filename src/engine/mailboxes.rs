@@ -199,19 +199,8 @@ mod tests {
     }
 
     fn options(intake: Option<Intake>) -> EngineOptions {
-        EngineOptions {
-            state_dir: std::path::PathBuf::new(),
-            once: false,
-            dry_run: false,
-            grace: Duration::ZERO,
-            plan_namespace: None,
-            egress: Egress::PublicOnly,
-            resolver: None,
-            allow_sendmail: Arc::default(),
-            came_back: tokio::sync::watch::channel(0).1,
-            links: None,
-            returns: Returns { intake, ..Returns::default() },
-        }
+        let returns = Returns { intake, ..Returns::default() };
+        EngineOptions { egress: Egress::PublicOnly, returns, ..EngineOptions::new(std::path::PathBuf::new()) }
     }
 
     #[tokio::test]

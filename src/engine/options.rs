@@ -61,6 +61,25 @@ impl std::fmt::Debug for Returns {
 }
 
 impl EngineOptions {
+    /// A process that runs on and sends, alone on its machine: what the command line says without any option, but for links and mail
+    /// that comes back, for which there are no keys.
+    #[must_use]
+    pub fn new(state_dir: PathBuf) -> Self {
+        Self {
+            state_dir,
+            once: false,
+            dry_run: false,
+            grace: Duration::from_secs(30),
+            plan_namespace: None,
+            egress: Egress::Everywhere,
+            resolver: None,
+            allow_sendmail: Arc::default(),
+            came_back: watch::channel(0).1,
+            links: None,
+            returns: Returns::default(),
+        }
+    }
+
     /// Whether a server in this namespace is the operator's: with a plan namespace, those in all others are customers'.
     pub(super) fn is_operators(&self, key: &Key) -> bool {
         self.plan_namespace.as_ref().is_none_or(|namespace| **namespace == *key.namespace)

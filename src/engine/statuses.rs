@@ -124,9 +124,9 @@ struct Kept<K, S> {
 }
 
 /// The statuses of one kind.
-struct Shelf<K, S>(BTreeMap<Key, Kept<K, S>>);
+struct StatusCache<K, S>(BTreeMap<Key, Kept<K, S>>);
 
-impl<K, S> Default for Shelf<K, S> {
+impl<K, S> Default for StatusCache<K, S> {
     fn default() -> Self {
         Self(BTreeMap::new())
     }
@@ -143,9 +143,9 @@ struct KeptBroken {
 /// The statuses of all objects.
 pub struct Statuses {
     sink: StatusSink,
-    servers: Shelf<SendingServer, SendingServerStatus>,
-    plans: Shelf<Plan, PlanStatus>,
-    campaigns: Shelf<Campaign, CampaignStatus>,
+    servers: StatusCache<SendingServer, SendingServerStatus>,
+    plans: StatusCache<Plan, PlanStatus>,
+    campaigns: StatusCache<Campaign, CampaignStatus>,
     broken: BTreeMap<(&'static str, Key), KeptBroken>,
     wake_at_ms: i64,
     /// Whether the files of objects that were deleted while no process ran have been looked for.
@@ -157,9 +157,9 @@ impl Statuses {
     pub fn new(sink: StatusSink) -> Self {
         Self {
             sink,
-            servers: Shelf::default(),
-            plans: Shelf::default(),
-            campaigns: Shelf::default(),
+            servers: StatusCache::default(),
+            plans: StatusCache::default(),
+            campaigns: StatusCache::default(),
             broken: BTreeMap::new(),
             wake_at_ms: i64::MAX,
             is_swept: false,
@@ -210,11 +210,12 @@ impl Statuses {
             );
             self.broken.insert(id, kept);
         }
-        let is_known = |servers: &Shelf<_, _>, plans: &Shelf<_, _>, campaigns: &Shelf<_, _>, id: &(&'static str, Key)| match id.0 {
-            SendingServer::KIND => servers.0.contains_key(&id.1),
-            Plan::KIND => plans.0.contains_key(&id.1),
-            _ => campaigns.0.contains_key(&id.1),
-        };
+        let is_known =
+            |servers: &StatusCache<_, _>, plans: &StatusCache<_, _>, campaigns: &StatusCache<_, _>, id: &(&'static str, Key)| match id.0 {
+                SendingServer::KIND => servers.0.contains_key(&id.1),
+                Plan::KIND => plans.0.contains_key(&id.1),
+                _ => campaigns.0.contains_key(&id.1),
+            };
         gone.extend(old.into_keys().filter(|id| !is_known(&self.servers, &self.plans, &self.campaigns, id)));
         for (kind, key) in gone {
             self.sink.remove(kind, &key);
@@ -297,13 +298,13 @@ impl Statuses {
     }
 }
 
-fn forget<K: Kind, S>(shelf: &mut Shelf<K, S>, objects: &BTreeMap<Key, Sourced<K>>) {
-    shelf.0.retain(|key, kept| objects.get(key).is_none_or(|sourced| kept.origin.is_same_object(&sourced.origin)));
+fn forget<K: Kind, S>(cache: &mut StatusCache<K, S>, objects: &BTreeMap<Key, Sourced<K>>) {
+    cache.0.retain(|key, kept| objects.get(key).is_none_or(|sourced| kept.origin.is_same_object(&sourced.origin)));
 }
 
 /// Adopts new objects of one kind; returns those that are gone.
 fn note<'a, K: Kind + PartialEq, S: Status>(
-    shelf: &mut Shelf<K, S>,
+    cache: &mut StatusCache<K, S>,
     objects: impl Iterator<Item = (&'a Key, &'a Sourced<K>)>,
     object: impl Fn(&Key) -> Option<Arc<K>>,
     in_cluster: bool,
@@ -312,7 +313,7 @@ fn note<'a, K: Kind + PartialEq, S: Status>(
     for (key, sourced) in objects {
         let Some(object) = object(key) else { continue };
         there.insert(key);
-        if let Some(kept) = shelf.0.get_mut(key) {
+        if let Some(kept) = cache.0.get_mut(key) {
             // A status file shows metadata and spec too.
             if !in_cluster && !Arc::ptr_eq(&kept.object, &object) && *kept.object != *object {
                 kept.written = None;
@@ -321,13 +322,13 @@ fn note<'a, K: Kind + PartialEq, S: Status>(
             kept.origin.clone_from(&sourced.origin);
         } else {
             let kept = taken_over(object, sourced, in_cluster);
-            shelf.0.insert(key.clone(), kept);
+            cache.0.insert(key.clone(), kept);
         }
     }
-    let gone: Vec<Key> = shelf.0.keys().filter(|key| !there.contains(key)).cloned().collect();
+    let gone: Vec<Key> = cache.0.keys().filter(|key| !there.contains(key)).cloned().collect();
     gone.into_iter()
         .map(|key| {
-            shelf.0.remove(&key);
+            cache.0.remove(&key);
             (K::KIND, key)
         })
         .collect()
@@ -346,8 +347,8 @@ fn taken_over<K, S: Status>(object: Arc<K>, sourced: &Sourced<K>, in_cluster: bo
 }
 
 /// Sets the times of the conditions in one status.
-fn date<K: Kind, S: Status>(shelf: &Shelf<K, S>, key: &Key, status: &mut S, sourced: Option<&Sourced<K>>, now_ms: i64) {
-    let (Some(kept), Some(sourced)) = (shelf.0.get(key), sourced) else { return };
+fn date<K: Kind, S: Status>(cache: &StatusCache<K, S>, key: &Key, status: &mut S, sourced: Option<&Sourced<K>>, now_ms: i64) {
+    let (Some(kept), Some(sourced)) = (cache.0.get(key), sourced) else { return };
     let old = kept.decided.as_deref().map_or(kept.old_conditions.as_slice(), Status::conditions);
     let mut wanted = std::mem::take(status.conditions_mut());
     if let Origin::Cluster(_) = &sourced.origin {
@@ -381,14 +382,14 @@ struct Turn<'a> {
 impl Turn<'_> {
     fn put<S: Status, P: Serialize + PartialEq>(
         &mut self,
-        shelf: &mut Shelf<Object<P, S>, S>,
+        cache: &mut StatusCache<Object<P, S>, S>,
         key: &Key,
         status: S,
         sourced: Option<&Sourced<Object<P, S>>>,
     ) where
         Object<P, S>: Kind,
     {
-        let (Some(kept), Some(sourced)) = (shelf.0.get_mut(key), sourced) else { return };
+        let (Some(kept), Some(sourced)) = (cache.0.get_mut(key), sourced) else { return };
         if let Some((written, at_ms)) = &mut kept.written {
             if **written == status {
                 if *at_ms == 0 {

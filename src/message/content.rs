@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Attachment, Chooser, Parts, Variant, letter::Written};
+use super::{Attachment, Chooser, Parts, Variant, template_set::Written};
 use crate::resources::campaign::{Header, Mailbox};
 
 /// The content of a campaign, its bodies already loaded.
@@ -63,7 +63,7 @@ impl fmt::Debug for Content {
 }
 
 impl Content {
-    /// What is written of each letter: of the content itself, and of each variant.
+    /// What is written of each set of templates: of the content itself, and of each variant.
     pub(super) fn written(&self) -> impl Iterator<Item = Written<'_>> {
         std::iter::once(Written::of_content(self)).chain(self.variants.iter().map(Written::of_variant))
     }

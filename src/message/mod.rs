@@ -15,7 +15,6 @@ mod id;
 mod images;
 mod language;
 mod layouts;
-mod letter;
 mod measure;
 mod media;
 mod mjml;
@@ -24,6 +23,7 @@ mod parts;
 mod preheader;
 mod structured;
 mod tags;
+mod template_set;
 mod text;
 mod variants;
 mod words;
@@ -46,8 +46,8 @@ use siphasher::sip::SipHasher13;
 use self::{
     attachments::Attached,
     engine::{Compiler, Engine, Part, Place, Root, is_template},
-    letter::{Bodies, Letter, Text},
     structured::Grammar,
+    template_set::{Bodies, TemplateSet, Text},
 };
 pub use self::{
     attachments::{Attachment, FILE_MAX, FILES_MAX, FileBytes},
@@ -55,9 +55,9 @@ pub use self::{
     fault::Fault,
     id::message_id,
     images::unreachable_images,
-    letter::{CONTENT_ITSELF, Variant},
     named::{NamedField, fields_named, missing_fields, misspelt_fields},
     parts::{PART_MAX, PARTS_BYTES_MAX, Parts, part_named},
+    template_set::{CONTENT_ITSELF, Variant},
     variants::{Census, Choice, Chooser},
 };
 use crate::{
@@ -142,7 +142,7 @@ pub struct Template {
     bodies: Bodies,
     chooser: Chooser,
     /// What differs in each variant, with the tag of its language, in the order of the chooser's names.
-    variants: Vec<(Letter, Option<String>)>,
+    variants: Vec<(TemplateSet, Option<String>)>,
     headers: Vec<(String, Grammar, Part)>,
     unsubscribe: Option<Part>,
     one_click: bool,
@@ -191,7 +191,7 @@ impl Template {
         faults.extend(layouts::lost(content));
         let mut compiler = Compiler::new(content.parts.as_ref());
         let (head, head_is_ascii) = head(content, &mut compiler, &mut faults);
-        let own = letter::own(content, &mut compiler, &mut faults);
+        let own = template_set::own(content, &mut compiler, &mut faults);
         let headers = headers(content, &mut compiler, &mut faults);
         let unsubscribe = content.unsubscribe_url.as_ref().and_then(|url| {
             // What precedes the first tag decides, unless the tag itself prints the start.
@@ -204,7 +204,7 @@ impl Template {
             keep(&mut faults, compiler.add(UNSUBSCRIBE, url.as_str().into(), Place::Header))
         });
         let attached = attachments::compile(&content.attachments, &mut compiler, &mut faults);
-        let variants = letter::variants(content, &own, &mut compiler, &mut faults);
+        let variants = template_set::variants(content, &own, &mut compiler, &mut faults);
         let languages = content.variants.iter().map(|variant| language::language_tag(&variant.name));
         match (own.subject, own.bodies) {
             (Some(subject), Some(bodies)) if faults.is_empty() => Ok(Self {
@@ -262,12 +262,12 @@ impl Template {
     fn chosen(&self, variant: Option<&str>) -> Chosen<'_> {
         let own = Chosen { subject: &self.subject, preheader: self.preheader.as_ref(), bodies: &self.bodies, language: None };
         let place = variant.and_then(|name| self.chooser.names().position(|other| other == name));
-        let Some((letter, language)) = place.and_then(|place| self.variants.get(place)) else { return own };
+        let Some((set, language)) = place.and_then(|place| self.variants.get(place)) else { return own };
         Chosen {
-            subject: letter.subject.as_ref().unwrap_or(own.subject),
+            subject: set.subject.as_ref().unwrap_or(own.subject),
             // That of the content belongs to the content's bodies.
-            preheader: letter.preheader.as_ref().or(own.preheader.filter(|_| letter.bodies.is_none())),
-            bodies: letter.bodies.as_ref().unwrap_or(own.bodies),
+            preheader: set.preheader.as_ref().or(own.preheader.filter(|_| set.bodies.is_none())),
+            bodies: set.bodies.as_ref().unwrap_or(own.bodies),
             language: language.as_deref(),
         }
     }
@@ -276,7 +276,7 @@ impl Template {
     #[must_use]
     pub fn prints(&self, path: &str, variant: Option<&str>) -> bool {
         let is = |part: &Part| part.path == path;
-        let mut all = self.chosen(None).parts().chain(self.variants.iter().flat_map(|(letter, _)| letter.parts()));
+        let mut all = self.chosen(None).parts().chain(self.variants.iter().flat_map(|(set, _)| set.parts()));
         !all.any(is) || self.chosen(variant).parts().any(is)
     }
 
@@ -306,9 +306,8 @@ impl Template {
     /// What parts that are the same for everybody occupy.
     fn parts(&self, names: &[&Part]) -> usize {
         let headers = self.headers.iter().map(|(_, _, part)| part).chain(self.attached.iter().map(Attached::filename));
-        let letters = self.chosen(None).parts().chain(self.variants.iter().flat_map(|(letter, _)| letter.parts()));
-        letters
-            .chain(&self.unsubscribe)
+        let sets = self.chosen(None).parts().chain(self.variants.iter().flat_map(|(set, _)| set.parts()));
+        sets.chain(&self.unsubscribe)
             .chain(headers)
             .chain(names.iter().copied())
             .map(|part| PART + part.constant().map_or(0, |text| text.len() + text.len() / 4))

@@ -63,7 +63,7 @@ impl Content {
     pub fn templates(&self) -> Vec<(String, &str)> {
         let mailboxes = [("spec.from.name", Some(&self.from)), ("spec.replyTo.name", self.reply_to.as_ref())];
         let names = mailboxes.into_iter().filter_map(|(path, mailbox)| Some((path.to_owned(), mailbox?.name.as_deref()?)));
-        let letters = self.written().flat_map(|written| {
+        let sets = self.written().flat_map(|written| {
             [
                 (written.subject_path.clone(), written.subject),
                 (written.path("preheader"), written.preheader),
@@ -73,7 +73,7 @@ impl Content {
             ]
         });
         let page = (UNSUBSCRIBE.to_owned(), self.unsubscribe_url.as_deref());
-        let bodies = letters.chain([page]).filter_map(|(path, source)| Some((path, source?)));
+        let bodies = sets.chain([page]).filter_map(|(path, source)| Some((path, source?)));
         let headers = self.headers.iter().enumerate().map(|(index, header)| (format!("spec.headers[{index}].value"), &*header.value));
         let files = self.attachments.iter().enumerate();
         let files = files.map(|(index, file)| (format!("spec.content.attachments[{index}].filename"), &*file.filename));

@@ -21,7 +21,6 @@ use std::{
 
 use mailfleet::{
     decide::Decision,
-    egress::Egress,
     engine::{self, EngineOptions, View},
     ledger::{Ledger, LedgerErrorKind, LedgerOptions, LedgerReader},
     resources::{Condition, ConditionStatus, ConditionType, Reason},
@@ -178,19 +177,7 @@ async fn run_once(place: &Place) -> String {
         }
     };
     let shown = view.subscribe();
-    let engine_options = EngineOptions {
-        links: None,
-        state_dir: place.state(),
-        once: true,
-        dry_run: false,
-        grace: Duration::from_secs(10),
-        plan_namespace: None,
-        egress: Egress::Everywhere,
-        resolver: None,
-        allow_sendmail: std::sync::Arc::default(),
-        came_back: tokio::sync::watch::channel(0).1,
-        returns: mailfleet::engine::Returns::default(),
-    };
+    let engine_options = EngineOptions { once: true, ..EngineOptions::new(place.state()) };
     let (_sender, snapshots) = watch::channel(Arc::new(snapshot));
     let sink = match StatusSink::open_folder(&place.state()) {
         Ok(sink) => sink,

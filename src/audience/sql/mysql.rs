@@ -42,19 +42,19 @@ const EXECUTE: u8 = 0x17;
 const VAR_STRING: [u8; 2] = [253, 0];
 
 /// What went wrong in the conversation.
-enum Trouble {
+enum QueryError {
     Lost(io::Error),
     Refused(Refusal),
     Other(Blocker),
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for QueryError {
     fn from(error: io::Error) -> Self {
         Self::Lost(error)
     }
 }
 
-impl From<Blocker> for Trouble {
+impl From<Blocker> for QueryError {
     fn from(blocker: Blocker) -> Self {
         Self::Other(blocker)
     }
@@ -62,7 +62,7 @@ impl From<Blocker> for Trouble {
 
 /// Runs the query, and passes its rows on.
 pub(super) async fn run(asking: &Asking<'_>, sink: &mut Sink) -> Result<(), Blocker> {
-    let told = |trouble| blocker(asking, trouble);
+    let told = |error| blocker(asking, error);
     let (packets, is_mariadb) = asking.step("the login", log_in(asking)).await?.map_err(told)?;
     fetch(packets, is_mariadb, asking, sink).await.map_err(told)
 }
@@ -97,11 +97,11 @@ impl Greeting {
     }
 }
 
-async fn log_in(asking: &Asking<'_>) -> Result<(Packets<Stream>, bool), Trouble> {
+async fn log_in(asking: &Asking<'_>) -> Result<(Packets<Stream>, bool), QueryError> {
     let mut plain = Packets::new(asking.connect().await?, 0);
     let packet = plain.read().await?;
     if let Some(refusal) = Refusal::of(packet) {
-        return Err(Trouble::Refused(refusal));
+        return Err(QueryError::Refused(refusal));
     }
     let greeting = Greeting::of(packet)?;
     let url = asking.url;
@@ -154,22 +154,22 @@ async fn log_in(asking: &Asking<'_>) -> Result<(Packets<Stream>, bool), Trouble>
             Some((1, [4])) => {
                 return Err(asking.lasting("the database asks for the password itself, which is sent over TLS only; require TLS in the URL (`ssl-mode=REQUIRED`)").into());
             }
-            _ => return Err(Refusal::of(&packet).map_or_else(|| malformed().into(), Trouble::Refused)),
+            _ => return Err(Refusal::of(&packet).map_or_else(|| malformed().into(), QueryError::Refused)),
         }
     }
 }
 
 /// Runs a statement that gives nothing.
-async fn set(packets: &mut Packets<Stream>, statement: &str) -> Result<(), Trouble> {
+async fn set(packets: &mut Packets<Stream>, statement: &str) -> Result<(), QueryError> {
     packets.command(QUERY, statement.as_bytes()).await?;
     let packet = packets.read().await?;
     match packet.first() {
         Some(0) => Ok(()),
-        _ => Err(Refusal::of(packet).map_or_else(|| malformed().into(), Trouble::Refused)),
+        _ => Err(Refusal::of(packet).map_or_else(|| malformed().into(), QueryError::Refused)),
     }
 }
 
-async fn fetch(mut packets: Packets<Stream>, is_mariadb: bool, asking: &Asking<'_>, sink: &mut Sink) -> Result<(), Trouble> {
+async fn fetch(mut packets: Packets<Stream>, is_mariadb: bool, asking: &Asking<'_>, sink: &mut Sink) -> Result<(), QueryError> {
     let query = asking.query;
     // Of every statement of the session, whatever it is: it may not write, and it has its time.
     set(&mut packets, "SET SESSION TRANSACTION READ ONLY").await?;
@@ -186,7 +186,7 @@ async fn fetch(mut packets: Packets<Stream>, is_mariadb: bool, asking: &Asking<'
     packets.command(PREPARE, query.text.trim_end().trim_end_matches(';').as_bytes()).await?;
     let packet = packets.read().await?;
     if let Some(refusal) = Refusal::of(packet) {
-        return Err(Trouble::Refused(refusal));
+        return Err(QueryError::Refused(refusal));
     }
     let mut cursor = Cursor(packet);
     cursor.take(1)?;
@@ -204,7 +204,7 @@ async fn fetch(mut packets: Packets<Stream>, is_mariadb: bool, asking: &Asking<'
     packets.command(EXECUTE, &execution(statement, &query.parameters)).await?;
     let packet = packets.read().await?;
     if let Some(refusal) = Refusal::of(packet) {
-        return Err(Trouble::Refused(refusal));
+        return Err(QueryError::Refused(refusal));
     }
     let count = Cursor(packet).number()?;
     // Not those of the preparation, which servers in front of a database leave empty.
@@ -217,7 +217,7 @@ async fn fetch(mut packets: Packets<Stream>, is_mariadb: bool, asking: &Asking<'
             return Ok(());
         }
         if let Some(refusal) = Refusal::of(packet) {
-            return Err(Trouble::Refused(refusal));
+            return Err(QueryError::Refused(refusal));
         }
         let named = fields.names.iter().zip(values(packet, &columns)?).filter(|(name, _)| !name.is_empty());
         let object: Map<String, Value> = named.map(|(name, value)| (name.to_string(), value)).collect();
@@ -226,7 +226,7 @@ async fn fetch(mut packets: Packets<Stream>, is_mariadb: bool, asking: &Asking<'
 }
 
 /// The definitions of columns or parameters, and what ends them.
-async fn definitions(packets: &mut Packets<Stream>, count: u64) -> Result<Vec<(Box<str>, Column)>, Trouble> {
+async fn definitions(packets: &mut Packets<Stream>, count: u64) -> Result<Vec<(Box<str>, Column)>, QueryError> {
     if count > COLUMNS_MAX {
         return Err(malformed().into());
     }
@@ -254,15 +254,15 @@ fn execution(statement: [u8; 4], parameters: &[String]) -> Vec<u8> {
 }
 
 /// What went wrong, and what happens next.
-fn blocker(asking: &Asking<'_>, trouble: Trouble) -> Blocker {
-    let refusal = match trouble {
-        Trouble::Other(blocker) => return blocker,
-        Trouble::Lost(error) if error.kind() == io::ErrorKind::InvalidData => return asking.lasting(&error.to_string()),
-        Trouble::Lost(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+fn blocker(asking: &Asking<'_>, error: QueryError) -> Blocker {
+    let refusal = match error {
+        QueryError::Other(blocker) => return blocker,
+        QueryError::Lost(error) if error.kind() == io::ErrorKind::InvalidData => return asking.lasting(&error.to_string()),
+        QueryError::Lost(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             return asking.passing("the database closed the connection");
         }
-        Trouble::Lost(error) => return asking.passing(&format!("the connection to the database was lost: {error}")),
-        Trouble::Refused(refusal) => refusal,
+        QueryError::Lost(error) => return asking.passing(&format!("the connection to the database was lost: {error}")),
+        QueryError::Refused(refusal) => refusal,
     };
     let said = &refusal.said;
     match refusal.code {

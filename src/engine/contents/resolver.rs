@@ -330,7 +330,7 @@ impl ContentResolver {
         })
     }
 
-    /// The bodies of a letter, which may have this many bytes; that is then what is left for others.
+    /// The bodies of a set of templates, which may have this many bytes; that is then what is left for others.
     fn bodies(&self, bodies: [Body<'_>; 3], left: &mut usize) -> Result<[Option<Arc<str>>; 3], Blocker> {
         let mut loaded = [None, None, None];
         for (slot, Body { field, own, elsewhere }) in loaded.iter_mut().zip(bodies) {

@@ -59,14 +59,14 @@ impl Repeated {
 
 /// The logged faults of writes.
 #[derive(Default)]
-pub(super) struct Troubles {
+pub(super) struct WriteErrors {
     /// The API server cannot be reached, or fails.
     pub away: Repeated,
     /// Its refusals, by kind and cause: a missing permission is one cause for thousands of objects.
     refused: BTreeMap<String, Repeated>,
 }
 
-impl Troubles {
+impl WriteErrors {
     /// The API server refuses a status.
     pub fn refusal(&mut self, kind: &str, key: &Key, why: &str, now: Instant) -> Said {
         if self.refused.len() >= CAUSES_MAX {
@@ -115,11 +115,11 @@ mod tests {
 
     #[test]
     fn one_cause_is_told_once_for_all_objects() {
-        let mut troubles = Troubles::default();
+        let mut errors = WriteErrors::default();
         let why = |name: &str| {
             format!("sendingservers.mailfleet.dev \"{name}\" is forbidden: User \"mailfleet\" cannot patch it in the namespace \"shop\"")
         };
-        let mut say = |name: &str, why: &str| troubles.refusal("SendingServer", &Key::new("shop", name), why, Instant::now());
+        let mut say = |name: &str, why: &str| errors.refusal("SendingServer", &Key::new("shop", name), why, Instant::now());
         assert_eq!(say("relay-0", &why("relay-0")), Said::Now { times: 1 });
         for number in 1..5000 {
             let name = format!("relay-{number}");
@@ -129,8 +129,8 @@ mod tests {
         for number in 0..200 {
             say("relay-0", &format!("cause {number}"));
         }
-        assert!(troubles.are_open() && troubles.refused.len() <= CAUSES_MAX);
-        troubles.over();
-        assert!(!troubles.are_open());
+        assert!(errors.are_open() && errors.refused.len() <= CAUSES_MAX);
+        errors.over();
+        assert!(!errors.are_open());
     }
 }

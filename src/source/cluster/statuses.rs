@@ -14,7 +14,7 @@ use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use super::{
     events::Publisher,
     policy::StatusPolicy,
-    repeated::{Said, Troubles},
+    repeated::{Said, WriteErrors},
     writes::{AsJson, Failed, Id, StatusVersion, Write, Written, hash_of, perform},
 };
 use crate::{
@@ -122,7 +122,7 @@ impl WriteQueue {
     }
 
     /// Notes what came of a write, and logs a fault once.
-    fn note(&mut self, written: Written, troubles: &mut Troubles, now: Instant) {
+    fn note(&mut self, written: Written, errors: &mut WriteErrors, now: Instant) {
         self.writing -= 1;
         let Some(queued) = self.objects.get_mut(&written.id).filter(|queued| queued.policy.uid == written.uid) else { return };
         queued.policy.on_written(&written, now, chance());
@@ -130,19 +130,19 @@ impl WriteQueue {
         match &written.result {
             Ok(()) => {
                 // One write that succeeds says nothing of another that does not.
-                if troubles.are_open() && self.objects.values().all(|queued| queued.policy.failures == 0) {
-                    troubles.over();
+                if errors.are_open() && self.objects.values().all(|queued| queued.policy.failures == 0) {
+                    errors.over();
                 }
             }
             Err(Failed::Gone) => return self.remove(&written.id),
             Err(Failed::Later { why, .. }) => {
                 // Whatever the cause of each: statuses cannot be written.
-                if let Said::Now { times } = troubles.away.say("statuses", now) {
+                if let Said::Now { times } = errors.away.say("statuses", now) {
                     tracing::warn!(kind, name = %key, why, times, "a status cannot be written now; the newest is kept and retried");
                 }
             }
             Err(Failed::Refused { why, .. }) => {
-                if let Said::Now { times } = troubles.refusal(kind, key, why, now) {
+                if let Said::Now { times } = errors.refusal(kind, key, why, now) {
                     tracing::error!(kind, name = %key, why, times, "the API server refuses the status; update the CRDs and the permissions of the service account");
                 }
             }
@@ -231,7 +231,7 @@ impl ClusterStatuses {
 
 async fn work(shared: Arc<Shared>) {
     let mut writes: JoinSet<Written> = JoinSet::new();
-    let mut troubles = Troubles::default();
+    let mut errors = WriteErrors::default();
     loop {
         let (due, next) = shared.queue().take(WRITES_MAX - writes.len(), Instant::now());
         for write in due {
@@ -244,7 +244,7 @@ async fn work(shared: Arc<Shared>) {
         tokio::select! {
             Some(written) = writes.join_next() => {
                 if let Ok(written) = written {
-                    shared.queue().note(written, &mut troubles, Instant::now());
+                    shared.queue().note(written, &mut errors, Instant::now());
                 }
             }
             () = shared.wake.notified() => {}

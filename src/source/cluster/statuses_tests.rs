@@ -21,7 +21,7 @@ fn take_due(queue: &ClusterStatuses) -> (Vec<Write>, Option<Instant>) {
 }
 
 fn note(queue: &ClusterStatuses, written: Written) {
-    queue.shared.queue().note(written, &mut Troubles::default(), Instant::now());
+    queue.shared.queue().note(written, &mut WriteErrors::default(), Instant::now());
 }
 
 fn version(hash: u64, resource_version: u64) -> Option<StatusVersion> {

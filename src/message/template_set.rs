@@ -33,7 +33,7 @@ pub struct Variant {
     pub mjml: Option<Arc<str>>,
 }
 
-/// The templates of one letter as they are written: those of the content, or what a variant gives.
+/// The templates of one set as they are written: those of the content, or what a variant gives.
 #[derive(Clone, Debug)]
 pub(super) struct Written<'a> {
     /// The path of the subject's field.
@@ -90,15 +90,15 @@ impl<'a> Written<'a> {
     }
 }
 
-/// The compiled templates of one letter; a variant's lacks what the content gives.
+/// The compiled templates of one set; a variant's lacks what the content gives.
 #[derive(Debug)]
-pub(super) struct Letter {
+pub(super) struct TemplateSet {
     pub subject: Option<Part>,
     pub preheader: Option<Part>,
     pub bodies: Option<Bodies>,
 }
 
-/// The bodies of a letter.
+/// The bodies of a set.
 #[derive(Debug)]
 pub(super) struct Bodies {
     pub html: Option<Part>,
@@ -118,8 +118,8 @@ pub(super) enum Text {
     FromRendered,
 }
 
-impl Letter {
-    /// Compiles what is written of a letter.
+impl TemplateSet {
+    /// Compiles what is written of a set.
     pub fn compile(written: &Written<'_>, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> Self {
         let mut header = |path: &str, text: Option<&str>| keep(faults, compiler.add(path, text?.into(), Place::Header));
         let subject = header(&written.subject_path, written.subject);
@@ -133,7 +133,7 @@ impl Letter {
         own.chain(self.bodies.iter().flat_map(Bodies::parts))
     }
 
-    /// A preheader that has no place, in a letter with these bodies: there is no HTML, or that has one already.
+    /// A preheader that has no place, in a set with these bodies: there is no HTML, or that has one already.
     fn preheader_fault(path: String, bodies: &Bodies) -> Option<Fault> {
         if bodies.html.is_none() {
             let why = "there is no HTML body to put it into; inboxes show the beginning of the text: write it there, and remove it here";
@@ -199,21 +199,21 @@ fn html(written: &Written<'_>, compiler: &mut Compiler, faults: &mut Vec<Fault>)
     Some((part, source))
 }
 
-/// Compiles the letter of the content itself.
-pub(super) fn own(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> Letter {
+/// Compiles the set of the content itself.
+pub(super) fn own(content: &Content, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> TemplateSet {
     let written = Written::of_content(content);
     if !written.has_bodies() {
         faults.push(Fault::new("spec.content", "there is no body: set `html`, `mjml` or `text`"));
     }
-    let letter = Letter::compile(&written, compiler, faults);
-    let bodies = letter.bodies.as_ref().filter(|_| letter.preheader.is_some());
-    faults.extend(bodies.and_then(|bodies| Letter::preheader_fault(written.path("preheader"), bodies)));
-    letter
+    let set = TemplateSet::compile(&written, compiler, faults);
+    let bodies = set.bodies.as_ref().filter(|_| set.preheader.is_some());
+    faults.extend(bodies.and_then(|bodies| TemplateSet::preheader_fault(written.path("preheader"), bodies)));
+    set
 }
 
-/// Compiles the variants of a content whose own letter is `own`.
-pub(super) fn variants(content: &Content, own: &Letter, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> Vec<Letter> {
-    let mut letters = Vec::with_capacity(content.variants.len());
+/// Compiles the variants of a content whose own set is `own`.
+pub(super) fn variants(content: &Content, own: &TemplateSet, compiler: &mut Compiler, faults: &mut Vec<Fault>) -> Vec<TemplateSet> {
+    let mut sets = Vec::with_capacity(content.variants.len());
     let is_html = content.html.is_some() || content.mjml.is_some();
     for (index, variant) in content.variants.iter().enumerate() {
         if compiler.is_full() {
@@ -224,21 +224,21 @@ pub(super) fn variants(content: &Content, own: &Letter, compiler: &mut Compiler,
             continue;
         }
         let written = Written::of_variant(variant);
-        let letter = Letter::compile(&written, compiler, faults);
+        let set = TemplateSet::compile(&written, compiler, faults);
         if written.has_bodies() && is_html && written.html.is_none() && written.mjml.is_none() {
             let why = "the content has an HTML body, and this variant has none: its recipients would get only the text; write `html` or `mjml` for it too";
             faults.push(Fault::new(written.below.as_str(), why));
         }
-        let bodies = letter.bodies.as_ref().or(own.bodies.as_ref());
-        if letter.preheader.is_some() {
-            faults.extend(bodies.and_then(|bodies| Letter::preheader_fault(written.path("preheader"), bodies)));
-        } else if content.preheader.is_some() && letter.bodies.as_ref().is_some_and(|bodies| !bodies.has_preview) {
+        let bodies = set.bodies.as_ref().or(own.bodies.as_ref());
+        if set.preheader.is_some() {
+            faults.extend(bodies.and_then(|bodies| TemplateSet::preheader_fault(written.path("preheader"), bodies)));
+        } else if content.preheader.is_some() && set.bodies.as_ref().is_some_and(|bodies| !bodies.has_preview) {
             let why = "the content has a preheader, and this variant has bodies of its own but no preheader; write one, or it would be in another language";
             faults.push(Fault::new(written.path("preheader"), why));
         }
-        letters.push(letter);
+        sets.push(set);
     }
-    letters
+    sets
 }
 
 /// Why a variant cannot have a name, beside those before it.
