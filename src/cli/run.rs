@@ -5,7 +5,7 @@ mod files;
 mod kubernetes;
 mod public;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration as StdDuration};
 
 use clap::{Args, ValueEnum};
 use tokio::{
@@ -27,7 +27,7 @@ use crate::{
     engine::{self, CampaignNote, Ended, EngineError, EngineOptions, FailedCampaign, Returns, View},
     feedback::{Batch, Intake},
     ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, Synchronous},
-    resources::{Duration as Span, Key, fate::Fate},
+    resources::{Duration, Key, fate::Fate},
     serve::{Admin, Health, admin},
     source::{Snapshot, StatusSink},
     token::unsubscribe::Tokens,
@@ -97,7 +97,7 @@ pub struct RunArgs {
     pub plan_namespace: Option<String>,
     /// How long messages on the wire may take to finish after a stop signal.
     #[arg(long, default_value = "30s", value_name = "DURATION")]
-    pub grace: Span,
+    pub grace: Duration,
     /// Show no progress, only warnings and errors.
     #[arg(long, short)]
     pub quiet: bool,
@@ -131,7 +131,7 @@ pub struct ClusterArgs {
     pub lease_name: String,
     /// How long a leader that died keeps the Lease: 3s to 5m.
     #[arg(long, value_name = "DURATION", default_value = "15s")]
-    pub lease_duration: Span,
+    pub lease_duration: Duration,
 }
 
 /// See [`Synchronous`].
@@ -252,13 +252,13 @@ impl Process {
         let mut said = Progress::silent(commands);
         if let Some(shown) = shown
             // The channel is closed now: the last line is printed, then the task ends.
-            && let Ok(Ok(shown)) = tokio::time::timeout(Duration::from_secs(2), shown).await
+            && let Ok(Ok(shown)) = tokio::time::timeout(StdDuration::from_secs(2), shown).await
         {
             said = shown;
         }
         // What was brought before is recorded.
         drop((intake, listening, control));
-        let _ = tokio::time::timeout(Duration::from_secs(2), recording).await;
+        let _ = tokio::time::timeout(StdDuration::from_secs(2), recording).await;
         // The last handle waits for the database.
         let _ = tokio::task::spawn_blocking(move || drop(ledger)).await;
         if !is_quiet && result.is_ok() {

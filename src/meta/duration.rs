@@ -1,4 +1,7 @@
 //! Durations as people write them in YAML: `10s`, `5m`, `1h30m`, `250ms` (GEP-2257).
+//!
+//! [`Duration`] has the name of Kubernetes' `metav1.Duration`, whose form it has in YAML; where the standard library's is needed
+//! beside it, that one is imported as `StdDuration`.
 
 use std::{fmt, str::FromStr, time::Duration as StdDuration};
 
@@ -62,6 +65,13 @@ impl Duration {
     #[must_use]
     pub fn as_millis(self) -> i64 {
         i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Rounded down to milliseconds.
+impl From<StdDuration> for Duration {
+    fn from(duration: StdDuration) -> Self {
+        Self::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     scrub::Scrubber,
     verdict::{self, Judge, Verdict},
 };
-use crate::meta::{Duration as Span, Reason, rule::Rule, secret::SecretValue};
+use crate::meta::{Duration, Reason, rule::Rule, secret::SecretValue};
 
 /// What differs between vendors. Pure. [`Judge`] says what answers to deliveries mean.
 pub trait Vendor: Judge + Send + Sync + 'static {
@@ -145,7 +145,7 @@ impl<V: Vendor> ApiServer<V> {
         vendor: V,
         context: &Context,
         base: &str,
-        timeout: Option<Span>,
+        timeout: Option<Duration>,
         hidden: impl Into<Scrubber>,
     ) -> Result<Arc<dyn Server>, Blocker> {
         Ok(Self::at(vendor, context, ApiClient::new(context, base, timeout, hidden)?))

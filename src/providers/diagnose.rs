@@ -2,12 +2,12 @@
 //!
 //! The words are the same on every attempt, since they become a condition's message: no ephemeral port, id or time.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration as StdDuration};
 
 use rustls::CertificateError;
 
 use super::{Blocker, sanitize, scrub::Scrubber};
-use crate::meta::{Duration as Span, Reason};
+use crate::meta::{Duration, Reason};
 
 /// Where the server is, as the spec names it: `smtp.example.com:587`. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -52,8 +52,8 @@ impl Endpoint {
 
     /// A server that said nothing for too long while the connection was set up; `step` follows "during".
     #[must_use]
-    pub fn silent(&self, limit: Duration, step: &str) -> Blocker {
-        let limit = Span::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+    pub fn silent(&self, limit: StdDuration, step: &str) -> Blocker {
+        let limit = Duration::from(limit);
         let what = format!("the server did not answer within {limit} during {step}");
         self.connection(Reason::TimedOut, &what, "Check host, port and encryption, and whether the server is overloaded.")
     }

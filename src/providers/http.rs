@@ -7,7 +7,7 @@ mod wire;
 use std::{
     io,
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::Duration as StdDuration,
 };
 
 use bytes::Bytes;
@@ -24,15 +24,15 @@ pub use self::{
 use super::{Blocker, Context, diagnose::Endpoint, sanitize, scrub::Scrubber};
 use crate::{
     egress::{Egress, client},
-    meta::{Duration as Span, Reason},
+    meta::{Duration, Reason},
 };
 
 /// For the DNS lookup, connecting and TLS.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: StdDuration = StdDuration::from_secs(10);
 /// An idle connection is closed after this long: before the vendor closes it, so that no request races with the closing.
-const IDLE_MAX: Duration = Duration::from_secs(4);
+const IDLE_MAX: StdDuration = StdDuration::from_secs(4);
 /// How long to wait for the answer to a delivery when the spec does not say.
-pub const TIMEOUT: Span = Span::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The clients of a process: one for each kind of egress, made when first needed, so that a thousand servers share connections.
 #[derive(Clone, Debug, Default)]
@@ -143,8 +143,8 @@ pub enum Purpose {
 pub struct ApiClient {
     base: Url,
     client: Client,
-    timeout: Duration,
-    probe_timeout: Duration,
+    timeout: StdDuration,
+    probe_timeout: StdDuration,
     scrubber: Scrubber,
     /// Where it is, for people.
     pub endpoint: Endpoint,
@@ -155,7 +155,7 @@ impl ApiClient {
     ///
     /// # Errors
     /// When the base is not a URL that may be called.
-    pub fn new(context: &Context, base: &str, timeout: Option<Span>, hidden: impl Into<Scrubber>) -> Result<Self, Blocker> {
+    pub fn new(context: &Context, base: &str, timeout: Option<Duration>, hidden: impl Into<Scrubber>) -> Result<Self, Blocker> {
         let unfit =
             |why: String| Blocker::passing(Reason::InvalidSpec, format!("The endpoint `{base}` cannot be called: {why}.")).for_person();
         let base_url = if base.ends_with('/') { base.to_owned() } else { format!("{base}/") };
@@ -173,7 +173,7 @@ impl ApiClient {
         context: &Context,
         base: Url,
         client: Client,
-        timeout: Option<Span>,
+        timeout: Option<Duration>,
         hidden: impl Into<Scrubber>,
     ) -> Result<Self, Blocker> {
         let endpoint = Endpoint::named(host_and_port(&base));
@@ -244,7 +244,7 @@ impl ApiClient {
         Reply::new(answer, json, said, self, purpose)
     }
 
-    fn transport_failure(&self, lost: &Lost, timeout: Duration, purpose: Purpose) -> Blocker {
+    fn transport_failure(&self, lost: &Lost, timeout: StdDuration, purpose: Purpose) -> Blocker {
         let error = &lost.error;
         let fail = |reason: Reason, what: &str, to_do: &str| self.fail(purpose, reason, what, to_do);
         if client::is_not_allowed(error) {
@@ -252,7 +252,7 @@ impl ApiClient {
         }
         if error.is_timeout() {
             let limit = if error.is_connect() { timeout.min(CONNECT_TIMEOUT) } else { timeout };
-            let limit = Span::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+            let limit = Duration::from(limit);
             let what = if lost.may_have_arrived { "the vendor did not answer" } else { "no connection was established" };
             let what = format!("{what} within {limit}");
             return fail(Reason::TimedOut, &what, "Check the network and any firewall in between, or raise the timeout.");

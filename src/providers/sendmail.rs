@@ -163,7 +163,7 @@ impl Program {
         match end {
             End::NotStarted(error) => Outcome::ServerFailed(self.not_started(&error)),
             End::TimedOut => {
-                let limit = Duration::from_millis(u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX));
+                let limit = Duration::from(self.timeout);
                 let what = format!("the program took longer than {limit} and was killed");
                 Outcome::Unknown(self.endpoint.sending(Reason::TimedOut, &what, "Check what delays it, or raise timeout."))
             }

@@ -3,7 +3,7 @@
 //! Two grants: a refresh token (RFC 6749, 6), and an assertion signed by a service account (RFC 7523, as Google has it in
 //! developers.google.com/identity/protocols/oauth2/service-account).
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration as StdDuration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::{rand::SystemRandom, signature};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -17,16 +17,16 @@ use super::{
     http::{ApiClient, Call, Purpose},
     scrub::Scrubber,
 };
-use crate::meta::{Duration as Span, Reason, secret::SecretValue};
+use crate::meta::{Duration, Reason, secret::SecretValue};
 
 /// A token is not used in its last minute: a request may take as long.
-const SPARE: Duration = Duration::from_secs(60);
+const SPARE: StdDuration = StdDuration::from_secs(60);
 /// How long a token is valid when the answer does not say (RFC 6749 leaves it open), and the longest that is believed.
-const LIFE: Duration = Duration::from_secs(300);
-const LIFE_MAX: Duration = Duration::from_secs(24 * 3600);
+const LIFE: StdDuration = StdDuration::from_secs(300);
+const LIFE_MAX: StdDuration = StdDuration::from_secs(24 * 3600);
 /// How long an assertion is valid, in seconds; Google accepts at most an hour.
 const ASSERTION_SECONDS: u64 = 3600;
-const TIMEOUT: Span = Span::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What entitles us to a token.
 pub enum Grant {
@@ -176,7 +176,7 @@ impl Tokens {
         let Some(token) = reply.text("/access_token").filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic())) else {
             return Err(reply.fail_with(Reason::ProtocolError, "the answer contains no access token", "Check tokenUrl."));
         };
-        let life = reply.json["expires_in"].as_u64().map_or(LIFE, Duration::from_secs).min(LIFE_MAX);
+        let life = reply.json["expires_in"].as_u64().map_or(LIFE, StdDuration::from_secs).min(LIFE_MAX);
         // A short-lived token is used for half of its life.
         let until = asked + life.saturating_sub(SPARE).max(life / 2);
         let token = SecretValue::new(token);

@@ -1,6 +1,6 @@
 //! What the clients of all databases share: a connection to where egress permits, with TLS, and what stands in the way in words.
 
-use std::time::Duration;
+use std::time::Duration as StdDuration;
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -15,12 +15,12 @@ use super::{
 };
 use crate::{
     egress::NotAllowed,
-    meta::{Duration as Span, Reason, bound::counted},
+    meta::{Duration, Reason, bound::counted},
     providers::{connect::Peer, readable, stable},
 };
 
 /// Before a database that refused is asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
+const ASK_AGAIN: StdDuration = StdDuration::from_secs(5);
 /// Characters that are quoted of what a database says.
 const QUOTED_MAX: usize = 250;
 
@@ -103,7 +103,7 @@ impl Asking<'_> {
 
     /// A query that took longer than it may.
     pub fn too_slow(&self) -> Blocker {
-        let limit = Span::from_millis(u64::try_from(self.query.timeout.as_millis()).unwrap_or(u64::MAX));
+        let limit = Duration::from(self.query.timeout);
         self.lasting(&format!("the query took longer than {limit}; make it faster, or raise `timeout`"))
     }
 

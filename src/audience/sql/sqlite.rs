@@ -2,7 +2,7 @@
 //!
 //! The query comes from whoever writes campaigns, and the file from anybody: neither may reach another file, or memory without a bound.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration as StdDuration, Instant};
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig, limits::Limit, types::ValueRef};
 use serde_json::{Map, Number, Value};
@@ -13,10 +13,10 @@ use super::{
     client::{quoted, wrong_parameters},
     take_columns,
 };
-use crate::meta::Duration as Span;
+use crate::meta::Duration;
 
 /// How long a writer of the file is waited for.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: StdDuration = StdDuration::from_secs(5);
 /// Steps of SQLite's machine between two looks at the clock.
 const STEPS: i32 = 10_000;
 
@@ -26,7 +26,7 @@ pub(super) fn run(file: &NamedFile, query: &Query, sink: &mut Sink) -> Result<()
     let place = file.name().display();
     let fail = |error: rusqlite::Error| {
         if began.elapsed() >= limit {
-            let limit = Span::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+            let limit = Duration::from(limit);
             return unreadable(format!("{place}: the query took longer than {limit}; make it faster, or raise `timeout`"));
         }
         unreadable(format!("{place}: SQLite refuses the query: {}", quoted(&error.to_string())))

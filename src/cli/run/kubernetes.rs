@@ -1,6 +1,6 @@
 //! `mailfleet run --kubernetes`: a controller in a cluster.
 
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration as StdDuration};
 
 use tokio::sync::watch;
 
@@ -8,7 +8,7 @@ use super::{Process, RunArgs, finish};
 use crate::{
     cli::{exit::EXIT_SUPERSEDED, signals::told_to_stop, text},
     ledger::LedgerErrorKind,
-    resources::Duration as Span,
+    resources::Duration,
     serve::ProcessPhase,
     source::{
         StatusSink,
@@ -17,12 +17,12 @@ use crate::{
 };
 
 /// The bounds of `--lease-duration`.
-const LEASE_MIN: Span = Span::from_secs(3);
-const LEASE_MAX: Span = Span::from_secs(300);
+const LEASE_MIN: Duration = Duration::from_secs(3);
+const LEASE_MAX: Duration = Duration::from_secs(300);
 /// Where a pod finds its namespace.
 const POD_NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 /// Between two attempts to open a ledger that another process still holds.
-const IN_USE_RETRY: Duration = Duration::from_secs(2);
+const IN_USE_RETRY: StdDuration = StdDuration::from_secs(2);
 
 pub(super) async fn run(args: RunArgs) -> Result<ExitCode, String> {
     let duration = args.cluster.lease_duration;

@@ -1,11 +1,11 @@
 //! What went wrong in an SMTP conversation, in words for people.
 
-use std::time::Duration;
+use std::time::Duration as StdDuration;
 
 use super::reply::Garbage;
 pub use crate::providers::diagnose::Endpoint;
 use crate::{
-    meta::{Duration as Span, Reason},
+    meta::{Duration, Reason},
     providers::Blocker,
 };
 
@@ -17,7 +17,7 @@ pub enum Break {
     /// The connection was lost.
     Lost,
     /// No answer within this time.
-    TimedOut(Duration),
+    TimedOut(StdDuration),
     /// The answer was not SMTP.
     Garbage(Garbage),
 }
@@ -44,7 +44,7 @@ fn broken_words(broken: Break) -> (Reason, String, &'static str) {
         Break::Lost => (Reason::ConnectionLost, "the connection was lost".to_owned(), "Check the server and the network in between."),
         Break::TimedOut(limit) => (
             Reason::TimedOut,
-            format!("the server did not answer within {}", Span::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))),
+            format!("the server did not answer within {}", Duration::from(limit)),
             "Check host, port and encryption, and whether the server is overloaded.",
         ),
         Break::Garbage(garbage) => {

@@ -2,6 +2,10 @@
 //!
 //! Hidden names are skipped, which is also what makes Kubernetes' mounts work: the visible names are symlinks
 //! into `..data`, and the folder behind it is never walked itself.
+//!
+//! The walk is ours, and not that of the crate `ignore`, which reads the patterns: symlinks are followed within the root alone, a folder
+//! whose patterns cannot be read is left out whole, what cannot be read is a finding at its place, and each folder that was entered is
+//! watched.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
