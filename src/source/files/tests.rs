@@ -1,7 +1,7 @@
 //! A folder that changes under the reader's feet.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::symlink,
     sync::Arc,
@@ -272,13 +272,11 @@ fn files_that_contents_are_made_of_are_seen() {
         folder.write(&format!("root/{file}"), "one");
     }
     let (first, mut receiver) = Files::watch(&[folder.at("root")], &Options::default()).expect("it starts");
-    assert_eq!(first.written.len(), files.len(), "{:?}", first.written);
+    // By these alone one look differs from another: the audience is read while it is sent, and nobody names the other file.
+    let canonical = |file: &str| folder.at(&format!("root/{file}")).canonicalize().expect("a file");
+    let named: BTreeSet<_> = files.iter().map(|file| canonical(file)).collect();
+    assert_eq!(first.written.keys().cloned().collect::<BTreeSet<_>>(), named);
     receiver.mark_unchanged();
-    // The audience is read while it is sent, and nobody names the other.
-    folder.write("root/people.csv", "two");
-    folder.write("root/mails/other.html", "two");
-    std::thread::sleep(Duration::from_millis(1200));
-    assert!(!receiver.has_changed().expect("the thread lives"));
     let mut seen = first;
     let mut waits = |what: &str, is_seen: &dyn Fn(&Snapshot, &Snapshot) -> bool| {
         let started = Instant::now();
@@ -289,7 +287,7 @@ fn files_that_contents_are_made_of_are_seen() {
         seen = receiver.borrow().clone();
     };
     for file in files {
-        let at = folder.at(&format!("root/{file}")).canonicalize().expect("a file");
+        let at = canonical(file);
         folder.write(&format!("root/{file}"), "two");
         waits(&format!("{file}, written"), &|old, new| old.written[&at] != new.written[&at]);
         folder.replace(&format!("root/{file}"), "three");
