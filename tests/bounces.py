@@ -194,7 +194,7 @@ def nothing_is_relayed(program, quick: bool) -> str:
     fleet.write("all.yaml", fleets.plan("none", "none"))
     process = fleet.start("--bounce-address", f"127.0.0.1:{port}", once=False)
     try:
-        wait_until(lambda: "takes bounces" in process.text(), 20, "the listener")
+        wait_until(lambda: "accepts bounces" in process.text(), 20, "the listener")
         refused = 0
         forged = [f"bounce-{'a' * 42}@{RETURN_PATH}", "ann@example.com", f"unsubscribe-{'b' * 40}@{RETURN_PATH}", "postmaster"]
         for _ in range(3):

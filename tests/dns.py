@@ -85,7 +85,7 @@ BULKY = "x=" + "y" * 1200
 SITUATIONS = [
     ("right", "DKIM", None, "ok", ""),
     ("none", "DKIM", "", "missing", "has no TXT record. Publish: s1._domainkey.none.example. TXT \"v=DKIM1; k=ed25519; p="),
-    ("other", "DKIM", f"s1._domainkey.other.example. TXT {quoted(record('rsa2048').replace('k=rsa', 'k=ed25519'))}", "wrong", "holds another key"),
+    ("other", "DKIM", f"s1._domainkey.other.example. TXT {quoted(record('rsa2048').replace('k=rsa', 'k=ed25519'))}", "wrong", "contains another key"),
     ("kind", "DKIM", f"s1._domainkey.kind.example. TXT {quoted(record('rsa2048'))}", "wrong", "is for a key of another type"),
     ("revoked", "DKIM", 's1._domainkey.revoked.example. TXT "v=DKIM1; p="', "wrong", "revokes the key"),
     ("bare", "DKIM", f"s1._domainkey.bare.example. TXT {quoted('v=DKIM1; p=' + BARE)}", "ok", ""),

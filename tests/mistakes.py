@@ -176,7 +176,7 @@ MISTAKES = [
     ("server forgotten in the plan", changed("plan.yaml", "[{name: relay}]", "[]"), 1, ["grants no server"], 0),
     ("server that is not granted", changed("campaign.yaml", "  subject", "  servers: [{name: other}]\n  subject"), 1, ["other", "relay"], 0),
     ("every weight is 0", changed("campaign.yaml", "  subject", "  servers: [{name: relay, weight: 0}]\n  subject"), 2, ["every weight is 0"], 0),
-    ("namespace misspelt", changed("campaign.yaml", "{name: hello}", "{name: hello, namespace: shpo}"), 1, ["Plan default/newsletter is: set planRef.namespace to default if it is meant"], 0),
+    ("namespace misspelt", changed("campaign.yaml", "{name: hello}", "{name: hello, namespace: shpo}"), 1, ["Plan default/newsletter is: set planRef.namespace to default if you mean that one"], 0),
     ("run's name with a space", changed("campaign.yaml", "  subject", "  run: my run\n  subject"), 2, ["spec.run"], 0),
     ("unsubscribe page without https", changed("campaign.yaml", "  subject", "  unsubscribe: {url: example.com/u}\n  subject"), (1, 2), ["unsubscribe"], 0),
     ("sender's address misspelt", changed("campaign.yaml", "news@example.com", "news@"), 2, ["news@"], 0),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Takes one of two servers away halfway through a campaign: killed, hung, or answering 421. Then gives it back.
+"""Takes one of two servers away a third of the way through a campaign: killed, hung, or answering 421. Then gives it back.
 
 Everybody must be mailed once or be listed as unknown, and no more may be unknown than were on the wire. The server must become
 Inactive, and Active again without a restart.
@@ -34,7 +34,7 @@ def outage(program, how: str, recipients: int, rows: list):
                 wait_until(lambda: condition() or not process.running(), seconds, what)
                 require(process.running(), f"mailfleet ended ({process.code}) while waiting for {what}: {process.tail()}")
 
-            watch(lambda: victim.count()["accepted"] + healthy.count()["accepted"] >= recipients // 2, 120, "half of the campaign")
+            watch(lambda: victim.count()["accepted"] + healthy.count()["accepted"] >= recipients // 3, 120, "a third of the campaign")
             taken_before = victim.log_size()
             BREAK[how](victim)
             until_inactive = fleet.wait_state("SendingServer", "b", "Inactive", 60)
@@ -55,8 +55,8 @@ def outage(program, how: str, recipients: int, rows: list):
 
 def main():
     cases = Cases(__doc__)
-    cases.option("--quick", action="store_true", help="6,000 recipients instead of 20,000")
-    recipients = 6_000 if cases.parse().quick else 20_000
+    cases.option("--quick", action="store_true", help="8,000 recipients instead of 20,000")
+    recipients = 8_000 if cases.parse().quick else 20_000
     program = fleets.binary()
     rows = cases.table("server b", "recipients", "accepted", "unknown", "doubles", "s to Inactive", "reason", "s back to Active", "taken after recovery")
     for how in BREAK:

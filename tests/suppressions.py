@@ -64,7 +64,7 @@ def an_address_that_is_none_is_not_tried_again(program) -> str:
         whats = [(line.get("campaign"), line["what"]) for line in found]
         require(code == 0 and whats == [("one", "Rejected"), ("two", "Suppressed"), (None, "not mailed: HardBounce")], f"{code} {whats}")
         code, told = fleet.command("why", "nobody@example.com", "--state", fleet.state)
-        require(code == 1 and "nothing is known of nobody@example.com" in told, f"{code} {told}")
+        require(code == 1 and "nothing is known about nobody@example.com" in told, f"{code} {told}")
     return "1 of 4 rejections listed; not asked again"
 
 

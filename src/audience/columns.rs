@@ -184,7 +184,7 @@ mod tests {
             (&["email", "Email"], &[], "there is more than one column `email`"),
             (&["email", "a", "a"], &[], "there is more than one column `a`"),
             (&["Mail", "mail"], &[("email", "MAIL")], "there is more than one column `MAIL`, which `columns.email` names"),
-            (&["Mail"], &[("email", "Mail"), ("to", "Mail")], "gives the column `Mail` to two fields"),
+            (&["Mail"], &[("email", "Mail"), ("to", "Mail")], "`columns` maps the column `Mail` to two fields; map it to one"),
         ];
         for (header, renamed, wanted) in cases {
             let why = columns(header, renamed).expect_err("none");

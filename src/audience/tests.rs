@@ -532,7 +532,7 @@ fn urls() {
     }
     let runtime = runtime();
     for (url, wanted) in
-        [("ftp://user:pass@example.com/x", "only http and https"), ("nonsense", "not a URL"), ("http://127.0.0.1:1/x", "onnect")]
+        [("ftp://user:pass@example.com/x", "only http and https"), ("nonsense", "the URL is invalid"), ("http://127.0.0.1:1/x", "onnect")]
     {
         let error = Reader::open(&Input::csv(at(url, Egress::Everywhere)), runtime.handle()).expect_err(url);
         assert!(error.message.contains(wanted) && !error.message.contains("pass"), "{error}");

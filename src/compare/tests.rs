@@ -38,7 +38,8 @@ fn campaign(name: &str, more: &str) -> (Key, CampaignInput) {
     );
     let object: Campaign = serde_saphyr::from_str(&yaml).expect("a campaign");
     let work = work(&object.spec);
-    (object.key(), CampaignInput::new(Arc::new(object), Ok(work)))
+    let when = crate::zones::when(&object.spec).map_err(|fault| Blocker::lasting(Reason::InvalidSpec, fault.message));
+    (object.key(), CampaignInput { when, ..CampaignInput::new(Arc::new(object), Ok(work)) })
 }
 
 const TWO: &str = "servers: [{name: a, weight: 3}, {name: b}]";

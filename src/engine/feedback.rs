@@ -117,7 +117,7 @@ mod tests {
         let other = rusqlite::Connection::open(&database).expect("another client");
         other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
         let refused = intake.take(vec![left("late@x.org")]).await.expect_err("it cannot be written");
-        assert!(refused.to_string().contains("is to be sent again"), "{refused}");
+        assert!(refused.to_string().contains("must be sent again"), "{refused}");
         other.execute_batch("ROLLBACK").expect("unlocked");
         assert_eq!(intake.take(vec![left("late@x.org")]).await, Ok(()));
         assert_eq!(count(), 41);

@@ -134,7 +134,7 @@ mod tests {
         }
         assert_eq!(
             "Gone".parse::<SuppressionReason>().unwrap_err(),
-            "`Gone` is not a reason; they are HardBounce, Complaint, Unsubscribed, Listed, Forgotten"
+            "`Gone` is not a reason; the reasons are HardBounce, Complaint, Unsubscribed, Listed, Forgotten"
         );
     }
 }

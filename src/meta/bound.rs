@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(listed(["a", "b"]), "a, b");
         assert_eq!(told(["One.".to_owned(), "Two.".to_owned()], "servers"), "One. Two.");
         let causes = told(names.iter().map(|name| format!("{name}: no.")), "servers");
-        assert!(causes.ends_with("relay-9: no. The same or another cause holds for 1,490 more servers."), "{causes}");
+        assert!(causes.ends_with("relay-9: no. The same or another cause applies to 1,490 more servers."), "{causes}");
         assert!(listed(names.iter().map(String::as_str)).ends_with("relay-9 and 1,490 more"));
         assert_eq!(listed(names.iter().take(LISTED_MAX).map(String::as_str)).matches("relay").count(), LISTED_MAX);
     }

@@ -139,7 +139,7 @@ mod tests {
             ("1 AAA?", "line 1: the key is not base64"),
             (&format!("1 {long}"), "line 1: the key has 33 bytes"),
             (&Keys::sample().to_text(), "line 1: the key is all zeros"),
-            (&format!("{0}{0}", keys.to_text()), "line 3: the number 7 stands twice"),
+            (&format!("{0}{0}", keys.to_text()), "line 3: the number 7 is used twice"),
         ] {
             let error = Keys::parse(text).unwrap_err();
             assert!(error.starts_with(told) && !error.contains(&long), "{text}: {error}");

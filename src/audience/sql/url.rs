@@ -128,7 +128,7 @@ mod tests {
         for (text, wanted) in [
             ("", "is not one"),
             ("hunter2", "is not one"),
-            ("https://u:hunter2@db/d", "is that of no known database"),
+            ("https://u:hunter2@db/d", "is not that of a supported database"),
             ("postgres://u:hunter2@/d", "is not one"),
             ("postgres://u:hunter2@%2Fvar%2Frun/d", "names no host"),
             ("postgres://db/d", "names no user"),

@@ -92,7 +92,7 @@ mod tests {
                 "Skip",
                 json!({}),
                 json!({"total": 20_000, "accepted": 19_904, "unknown": 95, "suppressed": 1}),
-                "At most once (whenOutcomeIsUnknown: Skip): 19,904 accepted once; 95 unknown, not sent again before `mailfleet resume spring -n shop --unknown Resend`: --only Unknown names them; 1 not mailed, on the suppression list: --only Suppressed names it.",
+                "At most once (whenOutcomeIsUnknown: Skip): 19,904 accepted once; 95 unknown, not sent again until `mailfleet resume spring -n shop --unknown Resend`: --only Unknown names them; 1 not mailed, on the suppression list: --only Suppressed names it.",
             ),
             (
                 "Completed",
@@ -106,7 +106,7 @@ mod tests {
                 "Skip",
                 json!({"expectedTotal": 60_000, "expectedTotalIsEstimate": true}),
                 json!({"accepted": 1710, "held": 10, "renderFailed": 1, "badRows": 1}),
-                "At most once (whenOutcomeIsUnknown: Skip): 1,710 accepted once; 1 not mailed, the template failed: --only RenderFailed names it; 10 held, not mailed before `mailfleet resume spring -n shop`: --only Held names them; 1 bad row: --problems names it; ~58,279 left.",
+                "At most once (whenOutcomeIsUnknown: Skip): 1,710 accepted once; 1 not mailed, the template failed: --only RenderFailed names it; 10 held, not mailed until `mailfleet resume spring -n shop`: --only Held names them; 1 bad row: --problems names it; ~58,279 left.",
             ),
             (
                 "Scheduled",

@@ -63,11 +63,11 @@ mod tests {
             (nothing, smtp, Some(1), None),
             (load(10_000_000, false), smtp, None, None),
             (load(10_000_000, true), smtp, Some(10_000_000), None),
-            (load(10_000_001, false), smtp, Some(10_000_000), Some("10.0 MB at most, and the attachments alone are 10.1 MB")),
+            (load(10_000_001, false), smtp, Some(10_000_000), Some("up to 10.0 MB, and the attachments alone are 10.1 MB")),
             (load(10_000_000, true), postmark, None, None),
-            (load(10_000_001, false), postmark, None, Some("10.0 MB at most")),
+            (load(10_000_001, false), postmark, None, Some("up to 10.0 MB")),
             (load(10_000_000, false), brevo, None, None),
-            (load(1, true), brevo, None, Some("no inline images")),
+            (load(1, true), brevo, None, Some("does not support inline images")),
         ] {
             let why = load.too_much_for(&server(provider), says);
             assert_eq!(why.is_some(), wanted.is_some(), "{load:?} {provider}: {why:?}");

@@ -65,7 +65,7 @@ fn each_fault_is_told_with_the_record_that_mends_it() {
         (
             "s1.",
             "s1._domainkey.news.test TXT v=DKIM1; k=ed25519; p=AAAA",
-            format!("DKIM wrong: DKIM: the record of s1._domainkey.news.test holds another key (p=). Publish in its place: s1._domainkey.news.test. TXT {key}"),
+            format!("DKIM wrong: DKIM: the record of s1._domainkey.news.test contains another key (p=). Publish in its place: s1._domainkey.news.test. TXT {key}"),
         ),
         (
             "",

@@ -61,7 +61,9 @@ fn an_address_stands_beside_our_page_and_no_other() {
 fn nothing_is_made_without_the_link_that_it_needs() {
     let content = Content { text: Some("Hello".into()), one_click: true, ..content() };
     let long = format!("https://x.example/{}", "a".repeat(950));
-    for (link, told) in [(None, "there is no link"), (Some("x"), "it must come out as"), (Some(&*long), "longer than 950 characters")] {
+    for (link, told) in
+        [(None, "this recipient has no unsubscribe link"), (Some("x"), "it must come out as"), (Some(&*long), "longer than 950 characters")]
+    {
         let error = made(&content, &ann(), link).expect_err("no link");
         assert!(error.path == "spec.unsubscribe.oneClick" && error.message.contains(told), "{error}");
     }
