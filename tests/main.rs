@@ -8,6 +8,7 @@ mod architecture;
 mod check;
 mod golden;
 mod inputs;
+mod kept;
 mod reference;
 mod signals;
 mod skipped;

@@ -8,6 +8,8 @@ use std::{
     process::{Command, Output},
 };
 
+use crate::kept::check_golden;
+
 fn check(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mailfleet"));
     command.arg("check").args(arguments).output().expect("the program runs")
@@ -31,15 +33,7 @@ fn every_bad_campaign_has_its_words() {
         assert!(said.contains("warning ") || said.contains("note "), "{name} is good:\n{said}{errors}");
         let now = format!("{said}{errors}exit {}\n", code.unwrap_or(-1));
         let path = Path::new("tests/check").join(format!("{name}.txt"));
-        let kept = fs::read_to_string(&path).unwrap_or_default();
-        if kept == now {
-            continue;
-        }
-        if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
-            fs::write(&path, now).expect("the file");
-        } else {
-            failures.push(format!("{} differs; UPDATE_GOLDEN=1 rewrites it.\n--- kept\n{kept}\n--- now\n{now}", path.display()));
-        }
+        failures.extend(check_golden(&path, &now).err());
     }
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }

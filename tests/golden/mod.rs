@@ -8,6 +8,8 @@ use std::{
     process::{Command, Output},
 };
 
+use crate::kept::check_golden;
+
 fn diff(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mailfleet"));
     // No ledger of this machine, and no variable of it, is part of what is kept.
@@ -36,16 +38,7 @@ fn every_change_has_its_words() {
             assert!(errors.is_empty() && [0, 2, 10, 11].contains(&code), "{}: exit {code}\n{errors}", scenario.display());
             // The exit code stands where it breaks no format.
             let now = if format == "text" { format!("{said}\nexit {code}\n") } else { said };
-            let path = scenario.join(file);
-            let kept = fs::read_to_string(&path).unwrap_or_default();
-            if kept == now {
-                continue;
-            }
-            if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
-                fs::write(&path, now).expect("the file");
-            } else {
-                failures.push(format!("{} differs; UPDATE_GOLDEN=1 rewrites it.\n--- kept\n{kept}\n--- now\n{now}", path.display()));
-            }
+            failures.extend(check_golden(&scenario.join(file), &now).err());
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
 
+use crate::kept::check_golden;
 use mailfleet::{
     decide::{self, CampaignInput, InLedger, Observations, PlanInput, ProbeResult, ServerInput, ServerObservation, World},
     feedback::{Change, Judged},
@@ -212,14 +213,7 @@ fn every_signal_is_answered_by_status_alone() {
     for path in cases {
         let text = std::fs::read_to_string(&path).expect("a case");
         let told = told(&case(&text));
-        let golden = path.with_extension("txt");
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(&golden, &told).expect("written");
-        }
-        let wanted = std::fs::read_to_string(&golden).unwrap_or_default();
-        if wanted != told {
-            different.push(format!("{}:\n{told}", golden.display()));
-        }
+        different.extend(check_golden(&path.with_extension("txt"), &told).err());
     }
-    assert!(different.is_empty(), "these differ (UPDATE_GOLDEN=1 rewrites them):\n{}", different.join("\n"));
+    assert!(different.is_empty(), "{}", different.join("\n\n"));
 }

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::kept::check_golden;
 use mailfleet::{
     cli::{
         crds::crd_text,
@@ -16,22 +17,6 @@ use mailfleet::{
     resources::crd::CUSTOM_KINDS,
     source::{Files, Options, Severity},
 };
-
-fn is_update() -> bool {
-    std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1")
-}
-
-/// Compares with a kept text; `UPDATE_GOLDEN=1` replaces it.
-fn check_golden(path: &Path, actual: &str) -> Result<(), String> {
-    let kept = fs::read_to_string(path).unwrap_or_default();
-    if kept == actual {
-        return Ok(());
-    }
-    if is_update() {
-        return fs::write(path, actual).map_err(|error| error.to_string());
-    }
-    Err(format!("{} differs; UPDATE_GOLDEN=1 rewrites it.\n--- kept\n{kept}\n--- now\n{actual}", path.display()))
-}
 
 fn output_of(path: &Path) -> String {
     let snapshot = load(&[path.to_owned()], &Options::default());
