@@ -409,6 +409,11 @@ fn each_recipient(
     Ok(())
 }
 
+/// Does what blocks off the threads of the runtime; a panic in it goes on here.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
 /// Makes messages off the threads of the runtime.
 pub(super) async fn look<T: Send + 'static>(
     args: &CampaignArgs,
@@ -417,8 +422,7 @@ pub(super) async fn look<T: Send + 'static>(
 ) -> Result<T, Stop> {
     let args = args.clone();
     let runtime = tokio::runtime::Handle::current();
-    let made = tokio::task::spawn_blocking(move || make(Look::open(&args, secrets_dir, &runtime)?, &runtime));
-    made.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    blocking(move || make(Look::open(&args, secrets_dir, &runtime)?, &runtime)).await
 }
 
 fn find(args: &CampaignArgs, snapshot: &Snapshot) -> Result<Key, Stop> {

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::{
     decide::{Decision, World},
-    resources::Key,
+    resources::{Key, Kind as _, Plan, SendingServer},
 };
 
 /// The kinds that are compared, in the order in which they are shown.
@@ -50,6 +50,16 @@ impl ObjectKind {
             Self::Namespace => "Namespace",
             Self::ConfigMap => "ConfigMap",
             Self::Secret => "Secret",
+        }
+    }
+
+    /// The kind of an object of ours, by the name that documents write.
+    #[must_use]
+    pub fn of_ours(kind: &str) -> Self {
+        match kind {
+            SendingServer::KIND => Self::SendingServer,
+            Plan::KIND => Self::Plan,
+            _ => Self::Campaign,
         }
     }
 }

@@ -103,7 +103,7 @@ pub fn of_server(old: &SendingServerSpec, new: &SendingServerSpec) -> Found {
         found.push((Rule::SuppressionWeakened, why));
     }
     let domains = |spec: &SendingServerSpec| spec.identity.as_ref().map(|identity| identity.domains.clone()).unwrap_or_default();
-    found.extend(removed_domains("identity.domains", &domains(old), &domains(new), "from any domain"));
+    found.extend(removed_domains(&domains(old), &domains(new)));
     found
 }
 
@@ -118,7 +118,7 @@ pub fn of_plan(old: &PlanSpec, new: &PlanSpec) -> Found {
         domains.into_iter().collect()
     };
     let (was, is) = (of(old), of(new));
-    let gone: Vec<&str> = was.iter().filter(|domain| !is.contains(domain)).map(String::as_str).collect();
+    let gone = gone(&was, &is);
     if !gone.is_empty() {
         let why = format!("senderDomains no longer has {}: namespaces that send from there are not granted it any more.", gone.join(", "));
         found.push((Rule::DomainRemoved, why));
@@ -139,14 +139,21 @@ fn opened(allowed: Option<&AllowedNamespaces>) -> Option<&'static str> {
     }
 }
 
-fn removed_domains(field: &str, old: &[String], new: &[String], anything: &str) -> Option<(Rule, String)> {
-    if old.is_empty() {
+/// What becomes of a server's domains, where it has fewer.
+fn removed_domains(old: &[String], new: &[String]) -> Option<(Rule, String)> {
+    let gone = gone(old, new);
+    if gone.is_empty() {
         return None;
     }
-    if new.is_empty() {
-        return Some((Rule::DomainRemoved, format!("{field} is removed: campaigns may send {anything} through this server.")));
-    }
-    let gone: Vec<&str> = old.iter().filter(|domain| !new.contains(domain)).map(String::as_str).collect();
-    let words = || format!("{field} no longer has {}: campaigns that send from there lose this server.", gone.join(", "));
-    (!gone.is_empty()).then(|| (Rule::DomainRemoved, words()))
+    let why = if new.is_empty() {
+        "identity.domains is removed: campaigns may send from any domain through this server.".to_owned()
+    } else {
+        format!("identity.domains no longer has {}: campaigns that send from there lose this server.", gone.join(", "))
+    };
+    Some((Rule::DomainRemoved, why))
+}
+
+/// The domains that are no longer there.
+fn gone<'a>(old: &'a [String], new: &[String]) -> Vec<&'a str> {
+    old.iter().filter(|domain| !new.contains(domain)).map(String::as_str).collect()
 }

@@ -8,7 +8,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::{
     compare::{Identity, ObjectKind, objects::Documents},
-    resources::{Campaign, Key, Kind, Metadata, NAME_LABEL, Plan, SendingServer},
+    resources::{Campaign, Key, Metadata, NAME_LABEL},
     source::{ByName, Origin, Purpose, SecretData, Snapshot, Sourced, read_bounded, resolve_path},
 };
 
@@ -37,11 +37,7 @@ fn of_snapshot(snapshot: &Snapshot) -> Documents {
         }
     }
     for broken in &snapshot.broken {
-        let kind = match broken.kind {
-            SendingServer::KIND => ObjectKind::SendingServer,
-            Plan::KIND => ObjectKind::Plan,
-            _ => ObjectKind::Campaign,
-        };
+        let kind = ObjectKind::of_ours(broken.kind);
         let document = &broken.document;
         let section = |name: &str| document.pointer(name).cloned().filter(|value| !value.is_null());
         let mut shown = Map::new();

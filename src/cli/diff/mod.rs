@@ -16,15 +16,17 @@ use std::{
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
-    time::Duration,
 };
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{exit::EXIT_CONFIGURATION, look::Stop, text, validate};
+use super::{
+    exit::EXIT_CONFIGURATION,
+    look::{Stop, blocking},
+    text, validate,
+};
 use crate::{
     compare::{
         Audience, Change, Danger, Identity, Need, ObjectChange, Side, assume, danger,
@@ -203,16 +205,13 @@ fn load(args: &DiffArgs) -> Result<(Loaded, Loaded), Stop> {
 /// Compares both sides.
 async fn report(args: &DiffArgs) -> Result<Report, Stop> {
     let for_loading = args.clone();
-    let loading = tokio::task::spawn_blocking(move || load(&for_loading)).await;
-    let (old, mut new) = loading.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    let (old, mut new) = blocking(move || load(&for_loading)).await?;
     let kept = side::keep_what_was_good(&old.snapshot, &mut new.snapshot);
 
     let state = args.state.clone();
     let (before, after) = (old.snapshot.clone(), new.snapshot.clone());
-    let asked = tokio::task::spawn_blocking(move || past::past(&state, [&before, &after])).await;
-    let past = asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     let unreadable = |error: crate::ledger::LedgerError| Stop::configuration(error.to_string());
-    let past = past.map_err(unreadable)?;
+    let past = blocking(move || past::past(&state, [&before, &after])).await.map_err(unreadable)?;
     let facts = RecordedFacts::open(&args.state).map_err(unreadable)?;
 
     let now_ms = Timestamp::now().as_millisecond();
@@ -223,8 +222,7 @@ async fn report(args: &DiffArgs) -> Result<Report, Stop> {
         let missing = assume::fill(&mut world);
         let (snapshot, counted) = (side.snapshot.clone(), world.clone());
         let runtime = tokio::runtime::Handle::current();
-        let counting = tokio::task::spawn_blocking(move || past::audiences(&snapshot, &counted, &runtime)).await;
-        let audiences = counting.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let audiences = blocking(move || past::audiences(&snapshot, &counted, &runtime)).await;
         worlds.push((world, missing, audiences));
     }
     let (Some((new_world, new_missing, mut new_people)), Some((old_world, old_missing, mut old_people))) = (worlds.pop(), worlds.pop())
@@ -311,17 +309,13 @@ fn renamed(old: &Snapshot, new: &Snapshot) -> Vec<(Key, Key)> {
 fn options(args: &DiffArgs) -> EngineOptions {
     EngineOptions {
         links: Some(Links::sample(None)),
-        state_dir: args.state.clone(),
         once: true,
         // Nothing is opened, so that no Secret is needed to know what is granted.
         dry_run: true,
-        grace: Duration::ZERO,
         plan_namespace: args.plan_namespace.clone(),
         egress: Egress::PublicOnly,
-        resolver: None,
-        allow_sendmail: Arc::default(),
-        came_back: tokio::sync::watch::channel(0).1,
         returns: Returns { listens: true, ..Returns::default() },
+        ..EngineOptions::new(args.state.clone())
     }
 }
 

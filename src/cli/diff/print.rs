@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use super::{Report, Summary, print_findings, words};
+use super::{Report, Summary, documents::titled, print_findings, words};
 use crate::{
     cli::{
         present::{OutputFormat, Table},
@@ -103,7 +103,7 @@ fn summary(summary: Summary) -> String {
 }
 
 fn heading(object: &ObjectChange) -> String {
-    format!("{}: {}", words::title(object.kind, &object.namespace, &object.name), words::verb(object.change))
+    format!("{}: {}", titled(object.kind, &object.namespace, &object.name), words::verb(object.change))
 }
 
 /// Prints the change for a terminal.
@@ -131,7 +131,7 @@ pub fn text(report: &Report, mut out: &mut impl Write) -> io::Result<()> {
     for campaign in &report.campaigns {
         let sentences = words::sentences(campaign);
         if !sentences.is_empty() {
-            writeln!(out, "\n{}", words::title(crate::compare::ObjectKind::Campaign, &campaign.namespace, &campaign.name))?;
+            writeln!(out, "\n{}", titled(crate::compare::ObjectKind::Campaign, &campaign.namespace, &campaign.name))?;
             sentences.iter().try_for_each(|sentence| write!(out, "{}", indented(sentence, 2)))?;
         }
     }
@@ -164,7 +164,7 @@ fn need(need: &crate::compare::Need) -> String {
 }
 
 fn danger(danger: &crate::compare::Danger) -> String {
-    format!("! {}: {}", words::title(danger.kind, &danger.namespace, &danger.name), danger.why)
+    format!("! {}: {}", titled(danger.kind, &danger.namespace, &danger.name), danger.why)
 }
 
 /// Prints the change as a comment for a pull request.
@@ -198,7 +198,7 @@ fn comment(report: &Report, has_fields: bool, mut out: &mut Vec<u8>) -> io::Resu
         }
     };
     let dangers = report.dangers.iter().map(|danger| {
-        let title = words::title(danger.kind, &danger.namespace, &danger.name);
+        let title = titled(danger.kind, &danger.namespace, &danger.name);
         format!("⚠️ **{}**: {}", escaped(&title), escaped(&danger.why))
     });
     list(out, "Dangerous", dangers.collect())?;
@@ -213,7 +213,7 @@ fn comment(report: &Report, has_fields: bool, mut out: &mut Vec<u8>) -> io::Resu
     }
     let told = report.campaigns.iter().filter_map(|campaign| {
         let sentences = words::sentences(campaign);
-        let title = words::title(crate::compare::ObjectKind::Campaign, &campaign.namespace, &campaign.name);
+        let title = titled(crate::compare::ObjectKind::Campaign, &campaign.namespace, &campaign.name);
         (!sentences.is_empty()).then(|| format!("**{}**: {}", escaped(&title), escaped(&sentences.join(" "))))
     });
     list(out, "Campaigns", told.collect())?;

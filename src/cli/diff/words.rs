@@ -10,7 +10,7 @@ use crate::{
         objects::in_words,
     },
     meta::bound::{counted, grouped},
-    resources::{ConditionStatus, ConditionType, Key, Kind as _, Plan, SendingServer},
+    resources::{ConditionStatus, ConditionType, Key},
 };
 
 /// The longest value of a field that is shown, characters.
@@ -29,12 +29,7 @@ pub fn assumed(past: &Past, state: &Path, kept: &[(&'static str, Key)], sides: [
         assumed.push("Secrets, ConfigMaps and files that are not here are there where campaigns are sent.".to_owned());
     }
     for (kind, key) in kept {
-        let kind = match *kind {
-            SendingServer::KIND => ObjectKind::SendingServer,
-            Plan::KIND => ObjectKind::Plan,
-            _ => ObjectKind::Campaign,
-        };
-        let title = titled(kind, &key.namespace, &key.name);
+        let title = titled(ObjectKind::of_ours(kind), &key.namespace, &key.name);
         assumed.push(format!(
             "{title} cannot be read on the new side, and counts as it was: a process that runs keeps its last good version."
         ));
@@ -43,11 +38,6 @@ pub fn assumed(past: &Past, state: &Path, kept: &[(&'static str, Key)], sides: [
         assumed.push(format!("Not read: {what}."));
     }
     assumed
-}
-
-/// `Campaign shop/spring`.
-pub fn title(kind: ObjectKind, namespace: &str, name: &str) -> String {
-    titled(kind, namespace, name)
 }
 
 /// What happens, in a word.
@@ -166,7 +156,7 @@ fn condition(change: &ConditionChange) -> String {
         };
         format!("{status}, {}", said.reason)
     };
-    let title = title(change.kind, &change.namespace, &change.name);
+    let title = titled(change.kind, &change.namespace, &change.name);
     let what = match (&change.before, &change.after) {
         (Some(before), Some(after)) if word(before) == word(after) => format!("{} (in other words): {}", word(after), after.message),
         (Some(before), Some(after)) => format!("{} → {}: {}", word(before), word(after), after.message),
