@@ -27,6 +27,7 @@
 //! - [`hours`]: whether it is a time at which a campaign may send; `zones`: time zones by name.
 //! - `people`: for whom a campaign is.
 //! - `yaml`: trees of YAML with places.
+//! - [`simulate`]: campaigns in simulated time. Pure.
 //! - [`cli`]: one file per command.
 
 #![forbid(unsafe_code)]
@@ -57,6 +58,7 @@ pub mod report;
 pub mod resources;
 pub mod routing;
 pub mod serve;
+pub mod simulate;
 pub(crate) mod sink;
 pub mod source;
 pub(crate) mod token;

@@ -374,19 +374,27 @@ pub(super) fn first_recipients(people: &People, count: usize, runtime: &tokio::r
 /// # Errors
 /// When the audience, or a list of people who are excluded, cannot be read.
 pub(super) fn counted_people(people: &People, max: u64, runtime: &tokio::runtime::Handle) -> Result<(u64, bool), Blocker> {
+    let mut count = 0;
+    each_person(people, runtime, |_| {
+        count += 1;
+        count < max
+    })?;
+    Ok((count, count >= max))
+}
+
+/// Calls `take` for each recipient of an audience who is not excluded, each address once, for as long as it wants more. It blocks.
+///
+/// # Errors
+/// When the audience, or a list of people who are excluded, cannot be read.
+pub(super) fn each_person(
+    people: &People,
+    runtime: &tokio::runtime::Handle,
+    mut take: impl FnMut(&Recipient) -> bool,
+) -> Result<(), Blocker> {
     let full = |error: LedgerError| Blocker::lasting(Reason::LedgerUnavailable, error.to_string());
     let mut seen = AddressSet::new(&std::env::temp_dir()).map_err(full)?;
-    let mut count = 0;
-    each_recipient(
-        people,
-        runtime,
-        |address| seen.add(address).map_err(full),
-        |_| {
-            count += 1;
-            if count < max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        },
-    )?;
-    Ok((count, count >= max))
+    let goes_on = |wants_more: bool| if wants_more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+    each_recipient(people, runtime, |address| seen.add(address).map_err(full), |recipient| goes_on(take(&recipient)))
 }
 
 /// Calls `take` for each recipient of an audience who is not excluded and whose address is new, until it breaks. It blocks.

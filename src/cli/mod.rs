@@ -27,6 +27,7 @@ pub mod schema;
 pub(crate) mod screen;
 mod send;
 mod signals;
+mod simulate;
 mod sink;
 mod suppressions;
 mod test;
@@ -65,6 +66,8 @@ pub enum Command {
     Validate(validate::ValidateArgs),
     /// Compare two versions of the objects: what a change would mean, for a pull request.
     Diff(diff::DiffArgs),
+    /// Run campaigns in simulated time: who sends how much on which day, and when it ends.
+    Simulate(simulate::SimulateArgs),
     /// Show the messages of a campaign, as they would be sent, without any server.
     Preview(preview::PreviewArgs),
     /// Check a campaign's messages for problems: placeholders, size, links, images, styles, and bulk sender requirements.
@@ -119,6 +122,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Forget(args) => on_runtime(forget::run(args)),
         Command::Why(args) => why::why(&args),
         Command::Diff(args) => on_runtime(diff::run(args)),
+        Command::Simulate(args) => on_runtime(simulate::run(args)),
         Command::Preview(args) => on_runtime(preview::run(args)),
         Command::Check(args) => on_runtime(check::run(args)),
         Command::Send(args) => on_runtime(send::run(args)),

@@ -3,7 +3,6 @@
 //! It works on request, so that no more is in memory than the scheduler asked for. It owns the run's index of recipients.
 
 mod bad_rows;
-mod clocks;
 mod exchange;
 mod opening;
 mod rendering;
@@ -18,12 +17,13 @@ use std::{
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use self::{clocks::Clocks, rows::Rows};
+use self::rows::Rows;
 pub use self::{
     exchange::{Fed, FeederEvent, FeederSpec, Request},
     rows::count_added,
 };
 use super::{
+    clocks::Clocks,
     feeders::{Asked, Asking, Threads},
     receivers::Passing,
     refusals::Refusals,
@@ -66,7 +66,7 @@ pub fn start(
     threads: &Threads,
 ) -> std::io::Result<Asking<Feeder>> {
     let feeder = Feeder {
-        clocks: Clocks::of(spec.intent.hours.as_ref(), spec.clock),
+        clocks: Clocks::of(spec.intent.hours.as_ref()),
         slept: None,
         without_variant: None,
         spec,
@@ -419,7 +419,7 @@ impl Feeder {
         }
         let looked_up = seen.look_up(recipient.address.as_str()).map_err(|e| of_ledger(&e))?;
         if let Some(clocks) = self.clocks.as_mut().filter(|_| looked_up != Lookup::Duplicate) {
-            clocks.note(&recipient.fields);
+            clocks.note(&recipient.fields, self.spec.clock.now_ms());
         }
         if looked_up != Lookup::Duplicate
             && let Choice::Unmatched(example) = self.spec.template.chooser().choose(&recipient.fields)
@@ -466,7 +466,7 @@ impl Feeder {
 
     /// When the sending hours of a recipient begin, if it is outside of them.
     fn asleep(&mut self, recipient: &Recipient) -> Option<Asleep> {
-        self.clocks.as_mut()?.asleep(&recipient.fields)
+        self.clocks.as_mut()?.asleep(&recipient.fields, self.spec.clock.now_ms())
     }
 
     fn pass_asleep(&mut self, asleep: Asleep) {

@@ -6,6 +6,7 @@
 
 pub mod calls;
 pub mod campaign;
+pub mod clocks;
 pub mod connections;
 pub mod days;
 pub mod domains;
@@ -32,6 +33,7 @@ pub mod stages;
 pub mod task;
 pub mod turns;
 mod unread;
+pub mod usage;
 pub mod window;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! Indices of campaigns and servers are never reused in a process, so that a late answer reaches nobody else.
 
 mod actions;
+mod asked;
 mod commits;
 mod crowding;
 mod feeding;
@@ -289,7 +290,9 @@ impl Scheduler {
         flights.filter(|(_, flight)| flight.as_ref().is_some_and(|flight| flight.campaign == campaign)).map(|(token, _)| token).collect()
     }
 
-    pub(super) fn campaign(&self, index: CampaignIx) -> Option<&CampaignRun> {
+    /// A run.
+    #[must_use]
+    pub fn campaign(&self, index: CampaignIx) -> Option<&CampaignRun> {
         self.campaigns.get(&index)
     }
 

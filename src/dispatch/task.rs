@@ -8,7 +8,6 @@ mod commits;
 mod ids;
 mod inbox;
 mod reporting;
-mod usage;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,15 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::{
-    answers::Answer,
-    audiences::Audiences,
-    clients::Clients,
-    ids::LedgerIds,
-    inbox::Inbox,
-    reporting::Reporting,
-    usage::{USAGE_MINUTES, UsageBook},
-};
+use self::{answers::Answer, audiences::Audiences, clients::Clients, ids::LedgerIds, inbox::Inbox, reporting::Reporting};
 use super::{
     Handles, Handover,
     calls::CallId,
@@ -36,6 +27,7 @@ use super::{
     index::LaneIx,
     scheduler::{Action, CountChanges, FateChange, Planned, PlannedBar, Scheduler},
     stages::Settled,
+    usage::{USAGE_MINUTES, UsageBook},
 };
 use crate::{
     clock::SteadyClock,

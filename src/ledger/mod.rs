@@ -22,6 +22,7 @@ mod people;
 mod reader;
 mod recipient_index;
 mod records;
+mod results;
 mod rollouts;
 mod runs;
 mod schema;
@@ -63,10 +64,9 @@ pub use records::{
     NewBar, OutcomeRecord, Resumption, RolloutChange, RunCounts, RunId, RunKey, RunRecord, RunStart, SentAlike, ServerCounts, ServerDay,
     ServerId, SpecHash, UnresolvedClaim, Usage, UsageMove, domain_key,
 };
+pub use results::Results;
 pub use schema::{has_ledger, is_in_use};
 pub use standing::{ServerRecord, StandingOf};
-#[cfg(test)]
-pub(crate) use tests::results::Results;
 use writer::{Job, Writer};
 
 /// How many requests may wait for the writing thread.

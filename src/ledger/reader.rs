@@ -8,7 +8,7 @@ use std::{
 use rusqlite::{Connection, params};
 
 use super::{
-    BadRow, RunCounts, RunId, RunKey, RunRecord,
+    BadRow, RunCounts, RunId, RunKey, RunRecord, ServerDay, Usage,
     error::{Fault, LedgerError},
     runs, schema,
 };
@@ -73,6 +73,22 @@ impl LedgerReader {
     /// When the database cannot be read.
     pub fn runs(&self) -> Result<Vec<RunSummary>, LedgerError> {
         self.read(|connection| runs::all_runs(connection)?.into_iter().map(|record| summary(connection, record)).collect())
+    }
+
+    /// What servers sent on each UTC day.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn days(&self) -> Result<Vec<ServerDay>, LedgerError> {
+        runs::days(&self.connection).map_err(|fault| fault.at(&self.path))
+    }
+
+    /// What counts towards limits, from this minute since 1970 on.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn usage_since(&self, minute: i64) -> Result<Vec<Usage>, LedgerError> {
+        runs::usage_since(&self.connection, minute).map_err(|fault| fault.at(&self.path))
     }
 
     /// One run.

@@ -8,7 +8,6 @@ mod migrations;
 mod people;
 mod random;
 mod reading;
-pub mod results;
 mod rollouts;
 mod rules;
 mod standing;

@@ -152,11 +152,15 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
     ("jsonschema", &["source"], "schemas are evaluated where documents are judged"),
     (
         "crate::ledger",
-        &["ledger", "report", "people", "dispatch", "engine", "cli"],
+        &["ledger", "report", "people", "dispatch", "engine", "simulate", "cli"],
         "who was mailed is asked of the ledger by dispatch and engine; people keeps lists in a file as the ledger does",
     ),
     ("crate::source", &["source", "engine", "cli"], "what the source reads reaches the others as plain data"),
-    ("crate::dispatch", &["dispatch", "engine"], "the control plane knows what is wanted and what is reported, and not how it is done"),
+    (
+        "crate::dispatch",
+        &["dispatch", "engine", "simulate"],
+        "the control plane knows what is wanted and what is reported, and not how it is done",
+    ),
     ("crate::engine", &["engine", "serve", "cli"], "nothing below the engine knows of it"),
     ("crate::cli", &["cli"], "nothing below the command line knows of it"),
 ];

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     dispatch::rate::Rate,
+    ledger::AudienceRead,
     resources::{campaign::RecipientCounts, fate::Fate},
 };
 
@@ -51,8 +52,8 @@ impl Tally {
     }
 
     /// The audience was read to its end.
-    pub fn audience_ended(&mut self, total: u64, duplicates: u64, excluded: u64, bad_rows: u64) {
-        let counts = &mut self.counts;
+    pub fn audience_ended(&mut self, read: AudienceRead) {
+        let (AudienceRead { total, duplicates, excluded, bad_rows }, counts) = (read, &mut self.counts);
         (counts.total, counts.duplicates, counts.excluded, counts.bad_rows) = (Some(total), duplicates, excluded, bad_rows);
     }
 

@@ -48,7 +48,8 @@ impl Feeder {
         attempt: u32,
         refusals: Refusals,
     ) -> Result<ReadyMessage, String> {
-        let window = self.clocks.as_mut().map(|clocks| clocks.window(&recipient.fields));
+        let clock = self.spec.clock;
+        let window = self.clocks.as_mut().map(|clocks| clocks.window(&recipient.fields, clock.now_ms()));
         let intent = &self.spec.intent;
         let address: Arc<str> = recipient.address.as_str().into();
         let rcpt_to = match recipient.address.to_wire() {

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use super::{Action, Blocker, DUE_MAX, Disposition, Opened, Phase, ReadyMessage, RenderFailure, Scheduler, Settled};
 use crate::dispatch::{campaign::CampaignRun, index::CampaignIx, lane::Lane};
-use crate::resources::Key;
+use crate::{
+    ledger::AudienceRead,
+    report::{WithoutVariant, WithoutZone},
+    resources::Key,
+};
 
 impl Scheduler {
     /// The run was found or begun in the ledger.
@@ -181,6 +185,30 @@ impl Scheduler {
         if let Some(campaign) = self.campaigns.get_mut(&index) {
             campaign.blocked.audience_opened();
         }
+    }
+
+    /// All rows of the audience are counted.
+    pub fn audience_counted(&mut self, index: CampaignIx, rows: u64) {
+        if let Some(campaign) = self.campaigns.get_mut(&index) {
+            campaign.audience.counted(rows);
+        }
+    }
+
+    /// The audience was read to its end: how many people are not in the sample of the rollout's step, which rows are bad, and who has no
+    /// zone or variant.
+    pub fn audience_ended(
+        &mut self,
+        index: CampaignIx,
+        read: AudienceRead,
+        outside: u64,
+        bad_rows_named: String,
+        without: (Option<WithoutZone>, Option<WithoutVariant>),
+    ) {
+        let Some(campaign) = self.campaigns.get_mut(&index) else { return };
+        campaign.audience.ended(outside, bad_rows_named, without);
+        campaign.blocked.audience_read();
+        campaign.feeder.requested = 0;
+        campaign.tally.audience_ended(read);
     }
 
     /// The audience file that this feeder read, or could not read, has changed.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     dispatch::index::CampaignIx,
-    ledger::{BadRow, DueMessage},
+    ledger::{AudienceRead, BadRow, DueMessage},
 };
 
 /// The wait before a run is looked at again that could not be fetched from, or closed.
@@ -211,11 +211,7 @@ impl DispatchTask {
                     campaign.audience.progress(estimate, useless);
                 }
             }
-            Fed::Counted(rows) => {
-                if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    campaign.audience.counted(rows);
-                }
-            }
+            Fed::Counted(rows) => self.scheduler.audience_counted(index, rows),
             Fed::AudienceEnd {
                 total,
                 outside,
@@ -229,12 +225,8 @@ impl DispatchTask {
                 versions,
             } => {
                 self.audiences.ended(index, unmatched, versions);
-                if let Some(campaign) = self.scheduler.campaign_mut(index) {
-                    campaign.audience.ended(outside, bad_rows_named, (without_zone, without_variant));
-                    campaign.blocked.audience_read();
-                    campaign.feeder.requested = 0;
-                    campaign.tally.audience_ended(total, duplicates, excluded, bad_rows);
-                }
+                let read = AudienceRead { total, duplicates, excluded, bad_rows };
+                self.scheduler.audience_ended(index, read, outside, bad_rows_named, (without_zone, without_variant));
             }
             Fed::Problems(problems) => self.record_bad_rows(index, problems),
             Fed::Failed { blocker, versions } => self.feeder_failed(index, blocker, versions, now_ms),

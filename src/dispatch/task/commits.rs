@@ -5,10 +5,7 @@ use std::sync::Arc;
 use super::{
     Claim, Commit, CommitResult, Committing, DispatchTask, LedgerError, NewBar, OutcomeRecord, Planned, PlannedBar, Settled, UsageMove,
 };
-use crate::{
-    dispatch::index::{CampaignIx, LaneIx},
-    routing::SharedLimits,
-};
+use crate::dispatch::index::{CampaignIx, LaneIx};
 
 impl DispatchTask {
     pub(super) async fn commit(&mut self, planned: Planned) -> Committing {
@@ -62,10 +59,7 @@ impl DispatchTask {
     }
 
     pub(super) fn usage_keys(&mut self, campaign: CampaignIx, lane: LaneIx, domain: Option<&Arc<str>>) -> Arc<[Arc<str>]> {
-        let intent = self.scheduler.campaign(campaign).map(|campaign| &campaign.intent);
-        let key = |limits: &Option<SharedLimits>| limits.as_ref().map(|limits| limits.key.clone());
-        let (plan, own) = intent.map_or((None, None), |intent| (key(&intent.plan_limits), key(&intent.own_limits)));
-        let name = self.scheduler.lanes.get(&lane).map(|lane| lane.reference.name.clone()).unwrap_or_default();
+        let (name, [plan, own]) = self.scheduler.limit_keys(campaign, lane);
         self.usage.keys(campaign, (lane, name), [plan, own, domain.cloned()])
     }
 

@@ -98,7 +98,8 @@ impl Control {
         let spec = "{planRef: {name: all}, from: {address: news@example.com}, subject: Hi, content: {text: Hi}, audience: {inline: [{email: u@gmail.com}]}}";
         let campaign = CampaignInput::new(object("Campaign", "month", spec), Ok(Arc::new(work(1))));
         world.campaigns.insert(Key::new("default", "month"), campaign);
-        let mut control = Self { world, observed: Observations::default(), results: Results::new(), paused: Vec::new() };
+        let mut control =
+            Self { world, observed: Observations::default(), results: Results::new().expect("a database"), paused: Vec::new() };
         control.observed.report = Arc::new(report);
         control.restart(start_ms);
         control
@@ -121,7 +122,7 @@ impl Control {
 
     /// What came of messages that a server took at this time.
     pub(super) fn note(&self, at: usize, judged: Judged, at_ms: i64) {
-        self.results.note(&server(at), "default", judged, at_ms);
+        self.results.note(&server(at), "default", judged, at_ms).expect("noted");
     }
 
     /// A day is over, on which each server sent so many.
@@ -143,7 +144,7 @@ impl Control {
                 StandingOf { server: key.to_string(), since_ms, since_day }
             })
             .collect();
-        let mut known: BTreeMap<_, _> = self.results.standings(&asked);
+        let mut known: BTreeMap<_, _> = self.results.standings(&asked).expect("read");
         for (key, input) in &mut self.world.servers {
             input.past.standing = known.remove(&key.to_string()).unwrap_or_default().standing;
         }
@@ -161,7 +162,7 @@ impl Control {
                 break;
             }
             for change in changes {
-                self.results.change(&change, now_ms);
+                self.results.change(&change, now_ms).expect("changed");
                 let at = super::number_of(&change.server.name);
                 match change.what {
                     Change::Begins(pause) => {

@@ -2,11 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::Asleep;
+use super::stages::{Asleep, Window};
 use crate::{
     audience::Fields,
-    clock::SteadyClock,
-    dispatch::stages::Window,
     hours::{Hours, Zone},
     report::WithoutZone,
     zones,
@@ -20,10 +18,9 @@ const NAME_MAX: usize = 64;
 const SHOWN_MAX: usize = 40;
 
 /// The clocks of the recipients of a campaign.
-pub(super) struct Clocks {
+pub struct Clocks {
     hours: Arc<Hours>,
     field: Arc<str>,
-    clock: SteadyClock,
     /// By the value of the field.
     known: HashMap<String, Arc<Known>>,
     /// Who has no zone of their own, so far.
@@ -44,29 +41,30 @@ struct Known {
 
 impl Clocks {
     /// The clocks for these hours; `None` where the campaign as a whole keeps to them.
-    pub fn of(hours: Option<&Arc<Hours>>, clock: SteadyClock) -> Option<Self> {
+    #[must_use]
+    pub fn of(hours: Option<&Arc<Hours>>) -> Option<Self> {
         let hours = hours?.clone();
         let field = hours.zone_field.clone()?;
-        Some(Self { hours, field, clock, known: HashMap::new(), without: None })
+        Some(Self { hours, field, known: HashMap::new(), without: None })
     }
 
     /// When the hours of a recipient begin, if it is outside of them.
-    pub fn asleep(&mut self, fields: &Fields) -> Option<Asleep> {
-        let known = self.known(fields);
+    pub fn asleep(&mut self, fields: &Fields, now_ms: i64) -> Option<Asleep> {
+        let known = self.known(fields, now_ms);
         (!known.is_open).then(|| Asleep::new(known.opens_ms, known.zone.clone()))
     }
 
     /// The hours of a recipient for whom it is within them.
-    pub fn window(&mut self, fields: &Fields) -> Window {
-        let known = self.known(fields);
+    pub fn window(&mut self, fields: &Fields, now_ms: i64) -> Window {
+        let known = self.known(fields, now_ms);
         // If they ended just now, it is put aside at once.
         let closes_ms = if known.is_open { known.until_ms } else { i64::MIN };
         Window { closes_ms, opens_ms: known.opens_ms, zone: known.zone.clone() }
     }
 
     /// Counts a recipient of the audience who has no zone of their own.
-    pub fn note(&mut self, fields: &Fields) {
-        if self.known(fields).is_own {
+    pub fn note(&mut self, fields: &Fields, now_ms: i64) {
+        if self.known(fields, now_ms).is_own {
             return;
         }
         let value = fields.get(&self.field).map(|value| value.trim().chars().take(SHOWN_MAX).collect::<String>());
@@ -82,8 +80,7 @@ impl Clocks {
         self.without.take()
     }
 
-    fn known(&mut self, fields: &Fields) -> Arc<Known> {
-        let now_ms = self.clock.now_ms();
+    fn known(&mut self, fields: &Fields, now_ms: i64) -> Arc<Known> {
         let value = fields.get(&self.field).unwrap_or_default();
         let value = Some(value.trim()).filter(|value| value.len() <= NAME_MAX).unwrap_or_default();
         if let Some(known) = self.known.get(value).filter(|known| now_ms < known.until_ms) {
@@ -110,7 +107,7 @@ mod tests {
 
     fn clocks(span: Span) -> Clocks {
         let hours = Hours { span, zone: zones::named("UTC").expect("a zone"), zone_field: Some("zone".into()) };
-        Clocks::of(Some(&Arc::new(hours)), SteadyClock::of_process()).expect("each has their own")
+        Clocks::of(Some(&Arc::new(hours))).expect("each has their own")
     }
 
     fn fields(zone: &str) -> Fields {
@@ -122,9 +119,9 @@ mod tests {
     fn what_is_remembered_of_zones_is_bounded() {
         let mut clocks = clocks(Span { days: [true; 7], from: 0, to: 24 * 60 });
         for number in 0..KNOWN_MAX * 2 {
-            clocks.note(&fields(&format!("Nowhere/{number}")));
+            clocks.note(&fields(&format!("Nowhere/{number}")), 0);
         }
-        clocks.note(&fields(&"x".repeat(1 << 20)));
+        clocks.note(&fields(&"x".repeat(1 << 20)), 0);
         assert!(clocks.known.len() <= KNOWN_MAX, "{}", clocks.known.len());
         assert!(clocks.known.keys().all(|value| value.len() <= NAME_MAX));
         let without = clocks.take_without().expect("some");
@@ -134,17 +131,18 @@ mod tests {
     #[test]
     fn each_is_judged_by_their_own_clock_and_others_by_that_of_the_campaign() {
         // Two hours around this one, in UTC.
-        let minute = u16::try_from(SteadyClock::of_process().now_ms().rem_euclid(86_400_000) / 60_000).expect("of a day");
+        const NOW_MS: i64 = 1_764_000_000_000;
+        let minute = u16::try_from(NOW_MS.rem_euclid(86_400_000) / 60_000).expect("of a day");
         let (from, to) = ((minute + 1380) % 1440, (minute + 60) % 1440);
         let mut clocks = clocks(Span { days: [true; 7], from, to });
         for (zone, is_open) in
             [("UTC", true), (" utc ", true), ("", true), ("Nowhere", true), ("Etc/GMT-6", false), ("Asia/Kolkata", false)]
         {
-            let asleep = clocks.asleep(&fields(zone));
+            let asleep = clocks.asleep(&fields(zone), NOW_MS);
             assert_eq!(asleep.is_none(), is_open, "{zone}: {asleep:?}");
-            let window = clocks.window(&fields(zone));
-            assert_eq!(window.closes_ms > SteadyClock::of_process().now_ms(), is_open, "{zone}");
-            assert!(window.opens_ms > SteadyClock::of_process().now_ms() && window.opens_ms > window.closes_ms, "{zone}");
+            let window = clocks.window(&fields(zone), NOW_MS);
+            assert_eq!(window.closes_ms > NOW_MS, is_open, "{zone}");
+            assert!(window.opens_ms > NOW_MS && window.opens_ms > window.closes_ms, "{zone}");
         }
     }
 }

@@ -2,16 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::Days;
-use crate::{
-    dispatch::index::{CampaignIx, LaneIx},
-    ledger::Usage,
-    report::DayUsed,
-    resources::Key,
+use super::{
+    days::Days,
+    index::{CampaignIx, LaneIx},
 };
+use crate::{ledger::Usage, report::DayUsed, resources::Key};
 
 /// The longest window that a rate may have: 31 days, plus a minute.
-pub(super) const USAGE_MINUTES: i64 = 31 * 24 * 60 + 1;
+pub const USAGE_MINUTES: i64 = 31 * 24 * 60 + 1;
 
 /// The messages that count towards limits, by key and minute.
 type Past = BTreeMap<String, Vec<(i64, u64)>>;
@@ -19,7 +17,7 @@ type Past = BTreeMap<String, Vec<(i64, u64)>>;
 type UsageKeys = BTreeMap<(LaneIx, [Option<Arc<str>>; 3]), Arc<[Arc<str>]>>;
 
 /// What was sent and when, for limiters that are rebuilt after an edit, and the keys under which it is kept.
-pub(super) struct UsageBook {
+pub struct UsageBook {
     past: Past,
     days: Days,
     keys: UsageKeys,
@@ -29,7 +27,7 @@ pub(super) struct UsageBook {
 
 impl UsageBook {
     /// What the ledger knows.
-    pub(super) fn new(usage: Vec<Usage>, days: Days) -> Self {
+    pub fn new(usage: Vec<Usage>, days: Days) -> Self {
         let mut past = Past::new();
         for Usage { key, minute, messages } in usage {
             past.entry(key).or_default().push((minute, messages));
@@ -38,18 +36,18 @@ impl UsageBook {
     }
 
     /// The messages under a key, by minute.
-    pub(super) fn past(&self, key: &str) -> Vec<(i64, u64)> {
+    pub fn past(&self, key: &str) -> Vec<(i64, u64)> {
         self.past.get(key).cloned().unwrap_or_default()
     }
 
     /// What servers sent on the days that are over.
-    pub(super) fn completed_days(&mut self, now_ms: i64) -> Arc<BTreeMap<Key, Vec<DayUsed>>> {
+    pub fn completed_days(&mut self, now_ms: i64) -> Arc<BTreeMap<Key, Vec<DayUsed>>> {
         self.days.completed(now_ms)
     }
 
     /// The keys under which a claim of a campaign at a server counts; `more` are those of the plan, of the campaign's own limits and of
     /// the receiving domain.
-    pub(super) fn keys(&mut self, campaign: CampaignIx, lane: (LaneIx, Arc<str>), more: [Option<Arc<str>>; 3]) -> Arc<[Arc<str>]> {
+    pub fn keys(&mut self, campaign: CampaignIx, lane: (LaneIx, Arc<str>), more: [Option<Arc<str>>; 3]) -> Arc<[Arc<str>]> {
         if let Some(own) = &more[1] {
             self.own_limits.entry(campaign).or_insert_with(|| own.clone());
         }
@@ -58,26 +56,26 @@ impl UsageBook {
     }
 
     /// Forgets the keys of a campaign with limits of its own, which is still there.
-    pub(super) fn forget_campaign(&mut self, campaign: CampaignIx) {
+    pub fn forget_campaign(&mut self, campaign: CampaignIx) {
         if let Some(own) = self.own_limits.remove(&campaign) {
             self.keys.retain(|(_, [_, known, _]), _| known.as_ref() != Some(&own));
         }
     }
 
     /// Forgets the keys of a server.
-    pub(super) fn forget_server(&mut self, lane: LaneIx) {
+    pub fn forget_server(&mut self, lane: LaneIx) {
         self.keys.retain(|(of, _), _| *of != lane);
     }
 
     /// The sizes of what is kept of campaigns and servers, by name. What was sent outlives both: their successors have the same limits.
     #[cfg(test)]
-    pub(super) fn kept(&self) -> Vec<(&'static str, usize)> {
+    pub fn kept(&self) -> Vec<(&'static str, usize)> {
         let Self { past: _, days: _, keys, own_limits } = self;
         vec![("usage keys", keys.len()), ("own limits", own_limits.len())]
     }
 
     /// Notes messages under all keys of a claim.
-    pub(super) fn note(&mut self, keys: &[Arc<str>], minute: i64, by: i64) {
+    pub fn note(&mut self, keys: &[Arc<str>], minute: i64, by: i64) {
         for key in keys {
             self.add(key, minute, by);
         }
@@ -89,7 +87,7 @@ impl UsageBook {
 
     /// Adds to the counts of a key, which are ordered by minute except for messages that were written earlier; a count is never below
     /// 0.
-    pub(super) fn add(&mut self, key: &str, minute: i64, by: i64) {
+    pub fn add(&mut self, key: &str, minute: i64, by: i64) {
         let past = &mut self.past;
         if !past.contains_key(key) {
             // Keys come and go with servers, campaigns and receiving domains. Looking at all of them whenever their number has doubled
