@@ -4,6 +4,7 @@
 
 MAILPIT=1.27.11
 CARGO_DENY=0.20.2
+CARGO_CYCLONEDX=0.5.9
 LISTMONK=1.1.0
 KUBERNETES=$(sed -n 's|.*k8s.io/kubernetes v\([0-9.]*\).*|\1|p' tests/control-plane/go.mod)
 HELM=$(sed -n 's|.*helm.sh/helm/v3 v\([0-9.]*\).*|\1|p' tests/control-plane/go.mod)
@@ -18,6 +19,7 @@ part() {
     mailpit) echo "$cache/mailpit-$MAILPIT" ;;
     listmonk) echo "$cache/listmonk-$LISTMONK" ;;
     cargo-deny) echo "$cache/cargo-deny-$CARGO_DENY" ;;
+    cargo-cyclonedx) echo "$cache/cargo-cyclonedx-$CARGO_CYCLONEDX" ;;
     kubernetes) echo "$cache/kubernetes-$KUBERNETES" ;;
     helm) echo "$cache/helm-$HELM" ;;
     gitops) echo "$cache/gitops-judge-$(digest tests/gitops/go.mod tests/gitops/go.sum tests/gitops/main.go)" ;;

@@ -258,7 +258,10 @@ fn of_probes(observation: &ServerObservation) -> Option<Blocker> {
 /// A server whose probes succeed and whose sends keep failing is not Active: it cannot send.
 fn of_sends(failed: Option<&SendFailure>) -> Option<Blocker> {
     let failure = &failed?.failure;
-    let message = format!("Probes succeed, but messages are refused: {}", failure.message);
+    let message = format!(
+        "Probes succeed, but messages are refused: {}. As soon as a campaign has one for it, a single message tries it again; it is Active once that is accepted.",
+        failure.message.trim_end_matches('.')
+    );
     Some(Blocker { reason: Reason::SendFailed, message, ..failure.clone() })
 }
 
