@@ -6,11 +6,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Assumptions, TURN_MAX_MS};
 use crate::{
     decide::{Decision, InLedger, Observations, ProbeResult, ServerObservation, World, decide, pauses},
-    feedback::Judged,
+    feedback::{Change, Judged, PauseChange},
     ledger::{LedgerError, Results, StandingOf},
     report::Report,
     resources::{Blocker, Key, Reason},
 };
+
+const DAY_MS: i64 = 86_400_000;
 
 /// What decides.
 pub(super) struct Control {
@@ -26,13 +28,13 @@ pub(super) struct Control {
 }
 
 impl Control {
-    pub(super) fn new(world: World, seed: u64) -> Result<Self, LedgerError> {
+    pub(super) fn new(world: World, seed: u64, from_ms: i64) -> Result<Self, LedgerError> {
         let mut observed = Observations { seed, ..Observations::default() };
         for (key, input) in &world.servers {
             let server_hash = input.built.clone().unwrap_or_default();
             observed.servers.insert(key.clone(), ServerObservation { server_hash, ..ServerObservation::default() });
         }
-        let results = Results::new()?;
+        let results = known(&world, from_ms)?;
         Ok(Self { world, observed, results, probes: Vec::new(), lately: BTreeMap::new(), promotions: 0 })
     }
 
@@ -181,6 +183,25 @@ impl Control {
         }
         Ok(())
     }
+}
+
+/// What the ledger knew of servers: their pauses, and what came of their messages.
+fn known(world: &World, from_ms: i64) -> Result<Results, LedgerError> {
+    let results = Results::new()?;
+    for (key, input) in &world.servers {
+        let standing = &input.past.standing;
+        for (day, judged) in &standing.days {
+            results.note(key, "", *judged, day * DAY_MS)?;
+        }
+        // The same messages, where whole days are not asked for.
+        for (namespace, judged) in standing.results.iter().filter(|_| standing.days.is_empty()) {
+            results.note(key, namespace, *judged, from_ms)?;
+        }
+        for pause in &standing.pauses {
+            results.change(&PauseChange { server: key.clone(), what: Change::Begins(pause.clone()) }, from_ms)?;
+        }
+    }
+    Ok(results)
 }
 
 impl Assumptions {

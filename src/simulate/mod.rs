@@ -129,7 +129,7 @@ pub fn simulate(
     for (key, start) in &starts {
         found.campaigns.insert(key.clone(), CampaignResult { people: start.people.len() as u64, ..CampaignResult::default() });
     }
-    let control = Control::new(world, assumed.seed)?;
+    let control = Control::new(world, assumed.seed, assumed.from_ms)?;
     let plane = Plane::new(starts, past, assumed.seed);
     Simulation { assumed, control, plane, found, shown: Shown::default(), outcomes: 0, turned_at: 0, turns: 0 }.run(look)
 }

@@ -18,6 +18,7 @@ use crate::{
         days::Days,
         index::{CampaignIx, LaneIx},
         receivers::Passing,
+        refusals::Refusals,
         scheduler::{Action, Scheduler},
         stages::{Asleep, Later, ReadyMessage, Window},
         usage::UsageBook,
@@ -25,7 +26,7 @@ use crate::{
     ledger::{AudienceRead, RolloutChange},
     meta::Pieces,
     providers::{Carriage, Delivered, Outcome, Outgoing},
-    resources::{Blocker, Key, rollout::Reached},
+    resources::{Blocker, Key, Reason, rollout::Reached},
     routing::Routing,
 };
 
@@ -80,8 +81,9 @@ pub(super) struct Plane {
     starts: BTreeMap<Key, Start>,
     wire: BTreeMap<(i64, u64), OnWire>,
     calls: BTreeMap<(LaneIx, CallId), Open>,
+    /// Parts of calls that were sent so far.
     sent: u64,
-    /// What servers are asked, for chance.
+    /// The seed of whom servers reject.
     seed: u64,
     /// Servers that failed since the control plane last looked.
     pub(super) failed: Vec<Failed>,
@@ -283,7 +285,7 @@ impl Plane {
             let server = self.scheduler.server_of(lane).cloned();
             for message in messages {
                 let outcome = server.as_ref().map_or_else(
-                    || Outcome::ServerFailed(Blocker::passing(crate::resources::Reason::InvalidSpec, "The server was removed.")),
+                    || Outcome::ServerFailed(Blocker::passing(Reason::InvalidSpec, "The server was removed.")),
                     |server| outcome(&message, server, assumed, self.seed, at_ms),
                 );
                 let round_trip = Some(Duration::from_millis(assumed.round_trip_ms.unsigned_abs()));
@@ -357,7 +359,7 @@ impl Run {
             recipient: address,
             since_ms: self.rows.since_ms(person),
             fields: self.crowd.fields(person)?.clone(),
-            refusals: crate::dispatch::refusals::Refusals::from_json(self.rows.refusals(person).as_deref()),
+            refusals: Refusals::from_json(self.rows.refusals(person).as_deref()),
             receiver: None,
             window,
             content: Pieces::from(&b"x"[..]),

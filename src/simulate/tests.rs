@@ -32,6 +32,8 @@ struct Small {
     people: u64,
     assumed: Assumptions,
     start: Start,
+    /// A server that is paused, and until when.
+    paused: Option<(&'static str, i64)>,
 }
 
 impl Small {
@@ -45,7 +47,7 @@ impl Small {
             promotes: false,
             seed: 7,
         };
-        Self { servers: servers.to_vec(), campaign: campaign.to_owned(), people, assumed, start: Start::default() }
+        Self { servers: servers.to_vec(), campaign: campaign.to_owned(), people, assumed, start: Start::default(), paused: None }
     }
 
     fn outage(mut self, server: &str, from_ms: i64, lasts_ms: i64) -> Self {
@@ -63,7 +65,13 @@ impl Small {
         let mut world = World::default();
         for (name, _, more) in &self.servers {
             let spec = format!("{{provider: {{smtp: {{host: {name}.example.com, encryption: None}}}}{more}}}");
-            world.servers.insert(key(name), ServerInput::new(object("SendingServer", name, &spec), Ok(1)));
+            let mut input = ServerInput::new(object("SendingServer", name, &spec), Ok(1));
+            if let Some((_, ends_ms)) = self.paused.filter(|(paused, _)| paused == name) {
+                let reason = crate::resources::Reason::BounceRateTooHigh;
+                let pause = crate::feedback::Pause { namespace: None, reason, message: String::new(), ends_at_ms: Some(ends_ms) };
+                input.past.standing.pauses.push(pause);
+            }
+            world.servers.insert(key(name), input);
         }
         let granted: Vec<String> = self.servers.iter().map(|(name, weight, _)| format!("{{name: {name}, weight: {weight}}}")).collect();
         let plan = object("Plan", "all", &format!("{{servers: [{}]}}", granted.join(", ")));
@@ -201,6 +209,18 @@ fn a_run_that_has_begun_goes_on_from_where_it_is() {
     let (result, _) = world.run();
     assert_eq!((result.counts.accepted, result.counts.rejected, result.accepted()), (980, 20, 580));
     assert_eq!(result.started_ms, Some(START_MS - HOUR_MS));
+}
+
+#[test]
+fn a_pause_of_before_holds_until_it_ends() {
+    let feedback = ", feedback: {pauseWhen: {bouncePercent: \"5\", resumeAfter: 6h}}";
+    let mut world = Small::new(&[("one", 1, feedback), ("two", 1, ", limits: {rates: [{messages: 100, per: 1h}]}")], "", 2_000);
+    world.paused = Some(("one", START_MS + 6 * HOUR_MS));
+    let (result, found) = world.run();
+    assert_eq!((result.state, result.counts.accepted), (Some(CampaignState::Completed), 2_000), "{}", result.why);
+    let hours = found.by_server(HOUR_MS);
+    let took = |hour: i64| hours.get(&(START_MS + hour * HOUR_MS)).and_then(|counts| counts.get(&key("one"))).copied().unwrap_or(0);
+    assert!((0..6).all(|hour| took(hour) == 0) && (6..48).any(|hour| took(hour) > 0), "{hours:?}");
 }
 
 #[test]

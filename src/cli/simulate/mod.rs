@@ -33,7 +33,7 @@ use crate::{
 
 /// The longest simulated time when no other is given, milliseconds: 90 days.
 const UNTIL_MS: i64 = 90 * 86_400_000;
-/// How long a server takes to answer when nothing else is given, milliseconds.
+/// How long a server takes to answer when nothing else is given.
 const ROUND_TRIP: &str = "50ms";
 
 /// Runs the campaigns in simulated time: who sends how much on which day, when it ends, and what happens on the way. Nothing is sent.
@@ -215,7 +215,7 @@ struct Teller {
 }
 
 impl Teller {
-    /// A moment, seconds.
+    /// A moment.
     const MOMENT: std::time::Duration = std::time::Duration::from_millis(500);
 
     fn new(from_ms: i64) -> Self {
