@@ -3,6 +3,7 @@
 # shellcheck shell=sh disable=SC2034
 
 MAILPIT=1.27.11
+# Prometheus and promtool are the distribution's: whatever version its archive has.
 CARGO_DENY=0.20.2
 CARGO_CYCLONEDX=0.5.9
 LISTMONK=1.1.0
@@ -25,6 +26,7 @@ part() {
     gitops) echo "$cache/gitops-judge-$(digest tests/gitops/go.mod tests/gitops/go.sum tests/gitops/main.go)" ;;
     argocd) echo "$cache/argocd-differ-$(digest tests/argocd/go.mod tests/argocd/go.sum tests/argocd/main.go)" ;;
     mysql) echo "$cache/mysql-login-$(digest tests/mysql/go.mod tests/mysql/go.sum tests/mysql/main.go)" ;;
+    prometheus) echo "$cache/prometheus-debian" ;;
     npm) echo "$cache/judges-npm-$(digest tests/judges/package.json)" ;;
     python) echo "$cache/judges-python-$(digest tests/judges/requirements.txt)" ;;
     *) echo "no part is called $1" >&2 && return 1 ;;

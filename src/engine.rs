@@ -17,10 +17,15 @@ mod pace;
 mod probes;
 mod standings;
 mod statuses;
+mod view;
 mod webhooks;
 mod world;
 
-use std::{hash::Hasher as _, sync::Arc, time::Duration};
+use std::{
+    hash::Hasher as _,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use siphasher::sip::SipHasher13;
 use tokio::{sync::watch, time::Instant};
@@ -35,6 +40,7 @@ pub(crate) use identities::subject;
 pub use lookup::{offline_world_of, world_of};
 pub use options::{EngineOptions, Returns};
 pub(crate) use probes::probe_once;
+pub use view::{ConfigRead, Measured, ProbeOutcome, View};
 pub use webhooks::Webhooks;
 
 use crate::{
@@ -42,7 +48,7 @@ use crate::{
     decide::{self, CampaignInput, Decision, Observations, ProbeResult, ServerObservation, World},
     dispatch::{Dispatch, Event, Handover},
     ledger::{Ledger, LedgerError, LedgerErrorKind},
-    report::{CampaignReport, Phase, Report},
+    report::{CampaignReport, Phase},
     resources::Key,
     source::{Snapshot, StatusSink},
     token::return_path::ReturnPaths,
@@ -59,23 +65,6 @@ use statuses::Statuses;
 const STATUS_GRACE: Duration = Duration::from_secs(5);
 /// The interval between two looks at files that were missing; also the longest pause between two turns.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-
-/// The part of the engine's state that is visible from outside, for progress.
-#[derive(Clone, Default)]
-pub struct View {
-    /// The latest decision.
-    pub decision: Arc<Decision>,
-    /// The latest counts.
-    pub report: Arc<Report>,
-    /// When it was decided.
-    pub turned_at: Option<Instant>,
-    /// How long that turn took, including its lookups.
-    pub turn: Duration,
-    /// How long the longest turn has taken since the process started.
-    pub longest_turn: Duration,
-    /// Where the calls of vendors are taken.
-    pub webhooks: Arc<Webhooks>,
-}
 
 /// Why the engine cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -163,7 +152,8 @@ struct Engine {
     handed_over: Handover,
     /// What it was compared with.
     handed_version: HandlesVersion,
-    longest_turn: Duration,
+    measured: Measured,
+    config: ConfigRead,
     view: watch::Sender<View>,
 }
 
@@ -179,6 +169,7 @@ impl Engine {
         let return_paths = options.returns.keys.as_deref().and_then(ReturnPaths::new).map(Arc::new);
         let mailboxes = Mailboxes::new(&options);
         let (clock, snapshot) = (SteadyClock::of_process(), snapshots.borrow_and_update().clone());
+        let config = ConfigRead::default().after(&snapshot, SystemTime::now());
         Ok(Self {
             clock,
             lookup: Lookup::new(ledger.clone(), options),
@@ -197,7 +188,8 @@ impl Engine {
             mailboxes,
             handed_over: Handover::default(),
             handed_version: HandlesVersion::default(),
-            longest_turn: Duration::ZERO,
+            measured: Measured::default(),
+            config,
             view,
         })
     }
@@ -258,15 +250,14 @@ impl Engine {
         self.mailboxes.follow(&self.snapshot, decision, &mut self.observed.mailboxes);
         self.hand_over(decision);
         self.statuses.write(&self.snapshot, decision, now_ms, false);
-        let turn = began.elapsed();
-        self.longest_turn = self.longest_turn.max(turn);
-        self.show(decision.clone(), turn);
+        self.measured.turned(began.elapsed());
+        self.show(decision.clone());
     }
 
-    fn show(&self, decision: Arc<Decision>, turn: Duration) {
-        let (report, longest_turn) = (self.observed.report.clone(), self.longest_turn);
-        let webhooks = self.lookup.webhooks().0;
-        self.view.send_replace(View { decision, report, turned_at: Some(Instant::now()), turn, longest_turn, webhooks });
+    fn show(&self, decision: Arc<Decision>) {
+        let (report, webhooks) = (self.observed.report.clone(), self.lookup.webhooks().0);
+        let (measured, config) = (self.measured.clone(), self.config.clone());
+        self.view.send_replace(View { decision, report, turned_at: Some(Instant::now()), measured, config, webhooks });
     }
 
     /// Why the loop ends now, if it does.
@@ -299,6 +290,7 @@ impl Engine {
             changed = self.snapshots.changed(), if self.is_watching => {
                 self.is_watching = changed.is_ok();
                 self.snapshot = self.snapshots.borrow_and_update().clone();
+                self.config = self.config.after(&self.snapshot, SystemTime::now());
                 self.looked_at = None;
                 true
             }
@@ -344,6 +336,9 @@ impl Engine {
 
     /// Takes the result of a probe; returns whether it is news.
     fn probed(&mut self, done: ProbeDone) -> bool {
+        if let Some(outcome) = ProbeOutcome::of(&done.result) {
+            self.measured.probes.entry((done.provider, outcome)).or_default().note(done.took);
+        }
         let Some(input) = self.world.servers.get(&done.key) else { return false };
         let Some(observation) = self.observed.servers.get_mut(&done.key) else { return false };
         // The result of a probe of an older version says nothing about this one.
@@ -463,8 +458,7 @@ impl Engine {
         let decision = Arc::new(decision);
         self.statuses.write(&self.snapshot, &decision, now_ms, true);
         self.statuses.flush(STATUS_GRACE).await;
-        let turn = self.view.borrow().turn;
-        self.show(decision, turn);
+        self.show(decision);
         self.lookup.close().await;
         match end {
             End::Told => Ok(Ended { failed: Vec::new(), notes: Vec::new(), clean }),

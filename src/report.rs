@@ -1,5 +1,7 @@
 //! The data plane's report to the control plane: counts, and why something waits. Plain data. Pure.
 
+mod timing;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
@@ -7,6 +9,8 @@ use crate::{
     ledger::LedgerError,
     resources::{Bar, Blocker, Duration, Key, campaign::RecipientCounts, resume::Handled, rollout::Reached},
 };
+
+pub use timing::Timing;
 
 /// The state of the data plane at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,8 +25,10 @@ pub struct Report {
     pub ledger_problem: Option<LedgerError>,
     /// Claims without an outcome.
     pub unresolved: usize,
-    /// How long a commit takes, microseconds.
-    pub commit_micros: u64,
+    /// How long commits took.
+    pub commits: Timing,
+    /// From the end of a message, or a call, to the answer, by the type of the server.
+    pub round_trips: BTreeMap<&'static str, Timing>,
 }
 
 /// What a server sent on a UTC day.
@@ -180,8 +186,23 @@ pub struct ServerReport {
     pub in_flight_max: u32,
     /// Messages that it has accepted since the process started.
     pub accepted: u64,
+    /// What else it answered since the process started.
+    pub answers: Answers,
     /// Failures that the dispatcher has counted since the process started.
     pub failures: u64,
+}
+
+/// Messages that a server did not accept, since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Refused for good: for their recipient, or for the sender or the content.
+    pub refused: u64,
+    /// Refused for now.
+    pub deferred: u64,
+    /// Certainly not sent, since the server failed.
+    pub failed: u64,
+    /// Without an answer that says whether they were sent.
+    pub unknown: u64,
 }
 
 /// A server's limit for receiving domains.

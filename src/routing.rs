@@ -39,6 +39,8 @@ pub struct ServerIntent {
     pub acknowledged_failures: u64,
     /// It is Inactive because sending failed, and is tried with a single message.
     pub is_on_trial: bool,
+    /// Its type: the key under `spec.provider`.
+    pub provider: &'static str,
     /// Its host: refusals by two servers with the same host count as one opinion of a recipient.
     pub host: Arc<str>,
     /// Its rate limits.

@@ -57,6 +57,7 @@ pub fn server_intent(rates: &[Rate]) -> ServerIntent {
     ServerIntent {
         routed: true,
         is_on_trial: false,
+        provider: "smtp",
         host: "relay.example".into(),
         acknowledged_failures: 0,
         rates: rates.to_vec(),

@@ -291,7 +291,9 @@ class Turns(threading.Thread):
 
     def run(self):
         while not self.over.wait(0.1):
-            self.longest_pause = max(self.longest_pause, self.figures().get("mailfleet_turn_age_seconds", 0))
+            turned = self.figures().get("mailfleet_last_turn_timestamp_seconds")
+            if turned is not None:
+                self.longest_pause = max(self.longest_pause, time.time() - turned)
 
 
 def costly(number: int) -> str:

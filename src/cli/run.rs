@@ -26,7 +26,7 @@ use crate::{
     egress::Egress,
     engine::{self, CampaignNote, Ended, EngineError, EngineOptions, FailedCampaign, Returns, View},
     feedback::{Batch, Intake},
-    ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, Synchronous},
+    ledger::{DATABASE_FILES, Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, Synchronous},
     resources::{Duration, Key, fate::Fate},
     serve::{Admin, Health, admin},
     source::{Snapshot, StatusSink},
@@ -170,7 +170,7 @@ impl Process {
     /// Serves the endpoints that are wanted.
     async fn start(args: RunArgs, state_dir: PathBuf) -> Result<Self, String> {
         let (view, seen) = watch::channel(View::default());
-        let health = Health::new(seen.clone());
+        let health = Health::new(seen.clone()).with_disk(state_dir.clone(), &DATABASE_FILES);
         if let Some(address) = args.admin_address {
             let admin = Admin::bind(address)
                 .await

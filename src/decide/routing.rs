@@ -63,6 +63,7 @@ fn intent(spec: &SendingServerSpec, server: &ServerDecision, acknowledged_failur
         routed: server.routed,
         acknowledged_failures,
         is_on_trial: server.on_trial,
+        provider: spec.provider.type_name(),
         host: host_of(&spec.provider.address()).into(),
         rates: server.status.effective.rates.clone(),
         per_domain: limits.per_domain.iter().map(domain).collect(),

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     providers::Carriage,
+    report::Answers,
     resources::{Key, Rate},
 };
 
@@ -56,6 +57,8 @@ pub struct Lane {
     pub key: Key,
     /// Its name and index.
     pub reference: LaneRef,
+    /// Its type.
+    pub provider: &'static str,
     /// Its host: refusals by two servers with the same host count as one opinion of a recipient.
     pub host: Arc<str>,
     /// The messages that wait for it.
@@ -102,6 +105,8 @@ pub struct Lane {
     pub stall_after_ms: i64,
     /// Messages that it has accepted since the process started.
     pub accepted: u64,
+    /// What else it answered since the process started.
+    pub answers: Answers,
     /// Campaigns that may use it now.
     pub users: usize,
     /// How messages are handed over.
@@ -137,6 +142,7 @@ impl Lane {
         Self {
             key: key.clone(),
             reference: LaneRef { name: key.to_string().into(), id },
+            provider: "",
             host: "".into(),
             turns: Turns::default(),
             window: FlightWindow::default(),
@@ -160,6 +166,7 @@ impl Lane {
             last_sign_of_life_ms: now_ms,
             stall_after_ms: 10_000,
             accepted: 0,
+            answers: Answers::default(),
             users: 0,
             carriage: Carriage::default(),
             rates: None,

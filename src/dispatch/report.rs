@@ -52,6 +52,7 @@ impl Scheduler {
                     connections: count(lane.connections.now()),
                     in_flight_max: count(lane.bound(commit_time)),
                     accepted: lane.accepted,
+                    answers: lane.answers,
                     failures: lane.failures,
                 };
                 (lane.key.clone(), report)
@@ -69,8 +70,8 @@ impl Scheduler {
                 campaigns.insert(key, CampaignReport { per_second, ..report });
             }
         }
-        let commit_micros = u64::try_from(self.commit_time.as_micros()).unwrap_or(u64::MAX);
-        Report { campaigns, servers, days: Arc::default(), ledger_problem, unresolved: self.unsettled(), commit_micros }
+        let (commits, round_trips) = (self.commits.clone(), self.round_trips.clone());
+        Report { campaigns, servers, days: Arc::default(), ledger_problem, unresolved: self.unsettled(), commits, round_trips }
     }
 
     fn campaign_report(

@@ -45,7 +45,7 @@ use super::{
 };
 use crate::{
     feedback::MessageReference,
-    report::Phase,
+    report::{Phase, Timing},
     resources::{Blocker, Key, Reason, campaign::Weighting},
     token::return_path::ReturnPaths,
 };
@@ -114,6 +114,10 @@ pub struct Scheduler {
     shared_reopens_ms: i64,
     /// How long a commit takes, smoothed.
     pub(super) commit_time: Duration,
+    /// How long each took.
+    pub(super) commits: Timing,
+    /// How long servers took to answer, by their type.
+    pub(super) round_trips: BTreeMap<&'static str, Timing>,
     actions: Vec<Action>,
     /// Campaigns whose feeder is to be started.
     feeds: Vec<CampaignIx>,
@@ -190,6 +194,8 @@ impl Scheduler {
             last_asked: CampaignIx::new(0),
             shared_reopens_ms: i64::MAX,
             commit_time: Duration::from_millis(1),
+            commits: Timing::default(),
+            round_trips: BTreeMap::new(),
             actions: Vec::new(),
             feeds: Vec::new(),
             releasing: 0,

@@ -1,8 +1,11 @@
 //! Probes of servers, in the background.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 
 use crate::{
     clock::SteadyClock,
@@ -17,10 +20,14 @@ const PROBES_MAX: usize = 64;
 /// A probe that has ended.
 pub(super) struct ProbeDone {
     pub key: Key,
+    /// The type of the server.
+    pub provider: &'static str,
     /// The hash of the server when it was probed.
     pub server_hash: u64,
     /// When it began, milliseconds.
     pub began_ms: i64,
+    /// How long it took.
+    pub took: Duration,
     pub result: ProbeResult,
     /// What it found out.
     pub probed: Probed,
@@ -41,14 +48,15 @@ impl Probes {
 
     /// Starts a probe; it waits while too many are in progress.
     pub fn start(&self, key: &Key, server_hash: u64, spec: &SendingServerSpec, handle: Arc<dyn Server>, clock: SteadyClock) {
-        let (probe, address) = (spec.probe(), spec.provider.address());
+        let (probe, address, provider) = (spec.probe(), spec.provider.address(), spec.provider.type_name());
         let (done, permits, key) = (self.sender.clone(), self.permits.clone(), key.clone());
         tokio::spawn(async move {
             // The semaphore is never closed.
             let _permit = permits.acquire_owned().await;
-            let began_ms = clock.now_ms();
+            let (began_ms, began) = (clock.now_ms(), Instant::now());
             let (result, probed) = probe_once(handle, &probe, &address).await;
-            let _ = done.send(ProbeDone { key, server_hash, began_ms, result, probed });
+            let took = began.elapsed();
+            let _ = done.send(ProbeDone { key, provider, server_hash, began_ms, took, result, probed });
         });
     }
 

@@ -65,7 +65,7 @@ pub use records::{
     ServerId, SpecHash, UnresolvedClaim, Usage, UsageMove, domain_key,
 };
 pub use results::Results;
-pub use schema::{has_ledger, is_in_use};
+pub use schema::{DATABASE_FILES, has_ledger, is_in_use};
 pub use standing::{ServerRecord, StandingOf};
 use writer::{Job, Writer};
 

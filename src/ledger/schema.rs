@@ -22,6 +22,8 @@ use crate::{feedback::EventKind, resources::fate::Fate};
 const APPLICATION_ID: i64 = 0x4d46_6c74;
 /// The database's name in the state folder.
 pub(super) const DATABASE: &str = "ledger.db";
+/// The database with what SQLite keeps beside it: its log, and the index of that.
+pub const DATABASE_FILES: [&str; 3] = [DATABASE, "ledger.db-wal", "ledger.db-shm"];
 /// The number of fates that this program knows: a ledger with more was written by a newer one.
 const FATES: i64 = Fate::ALL[Fate::ALL.len() - 1].number() + 1;
 /// Compiled statements that a connection keeps; there are fewer in this program.

@@ -30,8 +30,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const HEAD_MAX: usize = 8192;
 /// After a connection could not be accepted (no file descriptor is left, for instance).
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
-/// What Prometheus knows by this name is the text form of OpenMetrics.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The admin endpoint, bound.
 pub struct Admin {
@@ -85,27 +83,24 @@ async fn converse(stream: TcpStream, health: Health) {
     let connection = server.serve_connection(
         TokioIo::new(stream),
         service_fn(move |request: Request<Incoming>| {
-            let answer = answer(request.method(), request.uri().path(), &health);
-            async move { Ok::<_, Infallible>(answer) }
+            let health = health.clone();
+            async move { Ok::<_, Infallible>(answer(&request, &health).await) }
         }),
     );
     // What went wrong is the other side's affair: it went away, or spoke no HTTP.
     let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
 }
 
-fn answer(method: &Method, path: &str, health: &Health) -> Response<Full<Bytes>> {
-    if method != Method::GET && method != Method::HEAD {
+async fn answer<B>(request: &Request<B>, health: &Health) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
         let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered");
         refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refused;
     }
-    match path {
+    match request.uri().path() {
         "/livez" => state(health.live(Instant::now())),
         "/readyz" => state(health.ready()),
-        "/metrics" => match metrics::text(health) {
-            Ok(text) => response(StatusCode::OK, OPEN_METRICS, text),
-            Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written"),
-        },
+        "/metrics" => metrics::answer(request.headers(), health).await,
         "/" => plain(StatusCode::OK, "/livez\n/readyz\n/metrics"),
         _ => plain(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics"),
     }

@@ -1,9 +1,17 @@
 //! The health of the process, for probes and metrics.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::Instant,
+};
 
+use super::disk::{self, DiskUsage};
 use crate::engine::View;
 
 /// The engine decides every few seconds even when nothing happens; one that has not for this long hangs.
@@ -27,13 +35,26 @@ pub enum ProcessPhase {
 pub struct Health {
     phase: Arc<watch::Sender<ProcessPhase>>,
     view: watch::Receiver<View>,
+    disk: watch::Receiver<Option<DiskUsage>>,
+    /// Metrics are written by one at a time.
+    scrapes: Arc<Semaphore>,
+    started_at: SystemTime,
 }
 
 impl Health {
     /// Of a starting process, whose engine is visible through `view`.
     #[must_use]
     pub fn new(view: watch::Receiver<View>) -> Self {
-        Self { phase: Arc::new(watch::channel(ProcessPhase::Starting).0), view }
+        let (phase, disk) = (Arc::new(watch::channel(ProcessPhase::Starting).0), watch::channel(None).1);
+        Self { phase, view, disk, scrapes: Arc::new(Semaphore::new(1)), started_at: SystemTime::now() }
+    }
+
+    /// The same, which knows the room of the ledger as well: of these files in a state folder.
+    #[must_use]
+    pub fn with_disk(self, state_dir: PathBuf, files: &'static [&'static str]) -> Self {
+        let (told, disk) = watch::channel(None);
+        tokio::spawn(disk::follow(state_dir, files, told));
+        Self { disk, ..self }
     }
 
     /// The process enters a phase. `Stopping` is the last one.
@@ -56,6 +77,22 @@ impl Health {
     /// The engine's latest view.
     pub(super) fn view(&self) -> View {
         self.view.borrow().clone()
+    }
+
+    /// The room of the ledger, once it is known.
+    pub(super) fn disk(&self) -> Option<DiskUsage> {
+        *self.disk.borrow()
+    }
+
+    /// When the process started.
+    pub(super) fn started_at(&self) -> SystemTime {
+        self.started_at
+    }
+
+    /// Waits for its turn to write metrics.
+    pub(super) async fn scrapes(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        self.scrapes.clone().acquire_owned().await.ok()
     }
 
     /// Whether a restart would not help.

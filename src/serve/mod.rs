@@ -1,8 +1,8 @@
 //! What others may ask the process: over HTTP, whether it is well, and metrics; through a socket, to write its ledger; and, over HTTP
 //! from everywhere, to take what comes back.
 //!
-//! `admin` answers operators, `health` knows how the process stands, `metrics` writes the metrics: they read the engine's [`View`] and
-//! change nothing. `control` is the socket in the state folder, for commands of the same user; what it is asked for is done by its
+//! `admin` answers operators, `health` knows how the process stands, `metrics` writes the metrics, and `disk` knows the room of the ledger: they read the
+//! engine's [`View`] and change nothing. `control` is the socket in the state folder, for commands of the same user; what it is asked for is done by its
 //! caller. `public` listens apart from them, for everybody; it knows nothing of the engine. `feedback` takes the calls of vendors there, and gives what
 //! they say to the ledger.
 //!
@@ -10,9 +10,10 @@
 
 pub(crate) mod admin;
 pub(crate) mod control;
+mod disk;
 pub mod feedback;
 pub(crate) mod health;
-mod metrics;
+pub mod metrics;
 pub(crate) mod public;
 
 #[cfg(test)]

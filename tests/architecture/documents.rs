@@ -136,25 +136,6 @@ fn examples_are_good_and_name_the_schema() {
     }
 }
 
-/// The names of the figures in the source: what stands in quotes right after `gauge(encoder,` or `encode_descriptor(`.
-fn figures(source: &str) -> BTreeSet<String> {
-    let compact: String = source.split_whitespace().collect();
-    let starts = ["gauge(encoder,\"", "encode_descriptor(\""];
-    starts.iter().flat_map(|start| compact.split(start).skip(1)).filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect()
-}
-
-#[test]
-fn every_figure_is_documented() {
-    let figures = figures(&read("src/serve/metrics.rs"));
-    assert!(figures.len() > 12, "{figures:?}");
-    let documented = code_of(&read("docs/operations.md"));
-    let has = |name: &str| {
-        documented.iter().any(|code| ["", "_total", "_seconds", "_info"].iter().any(|end| *code == format!("mailfleet_{name}{end}")))
-    };
-    assert_eq!(missing(figures.iter().map(String::as_str), has), Vec::<&str>::new(), "figures");
-    assert_eq!(missing(["no_such_figure"], has), ["no_such_figure"]);
-}
-
 /// What is wrong with a command line of a document.
 fn command_fault(line: &str) -> Option<String> {
     let line = line.trim().trim_start_matches("$ ");

@@ -1,5 +1,6 @@
 //! The reference pages, `docs/api/*.md`: generated from the types, committed, and never stale.
 
+mod metrics;
 mod providers;
 mod replies;
 

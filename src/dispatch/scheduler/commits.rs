@@ -253,6 +253,7 @@ impl Scheduler {
     pub fn committed(&mut self, planned: Planned, seqs: &[Option<u64>], changes: &CountChanges, took: Duration, now_ms: i64) {
         self.commit_ended(true, now_ms);
         self.commit_time = (self.commit_time * 7 + took) / 8;
+        self.commits.note(took);
         self.unresolved -= planned.outcomes.iter().filter(|ended| ended.is_of_claim).count();
         self.apply_changes(changes);
         #[cfg(test)]

@@ -40,6 +40,9 @@ impl Scheduler {
             last_asked: _,
             shared_reopens_ms: _,
             commit_time: _,
+            commits: _,
+            // One for each type of server.
+            round_trips: _,
             is_committing: _,
             has_more_to_do: _,
             commit_again_ms: _,

@@ -12,8 +12,20 @@ use crate::{
         retry,
     },
     providers::{Carriage, Delivered, Outcome, Refusal, Scope},
+    report::Answers,
     resources::{Bar, campaign::WhenOutcomeIsUnknown},
 };
+
+/// Counts what a server answered; what it accepts, it counts itself.
+fn count(answers: &mut Answers, outcome: &Outcome) {
+    match outcome {
+        Outcome::Accepted { .. } => {}
+        Outcome::Refused(refusal) if refusal.is_permanent => answers.refused += 1,
+        Outcome::Refused(_) => answers.deferred += 1,
+        Outcome::ServerFailed(_) => answers.failed += 1,
+        Outcome::Unknown(_) => answers.unknown += 1,
+    }
+}
 
 impl Scheduler {
     /// Takes the outcome of one message.
@@ -34,6 +46,10 @@ impl Scheduler {
             lane.last_sign_of_life_ms = now_ms;
             lane.window.note(now_ms, delivered.round_trip, delivered.signing);
             lane.calls.answered(flight.call);
+            count(&mut lane.answers, &delivered.outcome);
+            if let Some(took) = delivered.round_trip {
+                self.round_trips.entry(lane.provider).or_default().note(took);
+            }
             lane.limiter.settle(written_ms, now_ms);
             if let (Some(domains), Some(counts)) = (&mut lane.domains, &flight.domain) {
                 domains.settle(counts, written_ms, now_ms);

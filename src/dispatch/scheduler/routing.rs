@@ -61,6 +61,7 @@ impl Scheduler {
         lane.in_flight_max = intent.in_flight_max.map_or(usize::MAX, |count| count as usize);
         lane.return_path.clone_from(&intent.return_path);
         lane.names_messages = intent.names_messages;
+        lane.provider = intent.provider;
         lane.host.clone_from(&intent.host);
         lane.stall_after_ms = intent.stall_after.as_millis();
         lane.is_on_trial = intent.is_on_trial;
