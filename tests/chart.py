@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from parts import differs
+from parts import alerts, differs
 from parts import fleet as fleets
 from parts.cluster import KUBERNETES
 from parts.differs import argocd, flux
@@ -25,6 +25,8 @@ from parts.sinks import Sink
 
 CHART = fleets.ROOT / "charts/mailfleet"
 RELEASE, NAMESPACE = "mailfleet", "mail-admin"
+# Kinds of the Prometheus operator.
+MONITORING = ("PodMonitor", "PrometheusRule")
 
 # The main sets of values; each is linted, rendered and shown to the API server.
 VALUES = {
@@ -48,6 +50,8 @@ VALUES = {
         "rbac": {"people": {"aggregate": True}},
         "service": {"annotations": {"example.com/a": "b"}},
         "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}, "runbookUrl": "https://wiki.example.com/mailfleet"},
+        "dashboard": {"enabled": True, "annotations": {"grafana_folder": "Mail"}},
         "podDisruptionBudget": {"enabled": True},
         "public": {
             "enabled": True,
@@ -88,6 +92,7 @@ REFUSED = [
     ({"image": {"digest": "sha256:abc"}}, "digest"),
     ({"denyPrivateNetworks": "no"}, "denyPrivateNetworks"),
     ({"resolver": "dns.example.com"}, "resolver"),
+    ({"prometheusRule": {"runbookUrl": "runbooks.md"}}, "runbookUrl"),
     ({"gracePeriodSeconds": 0}, "gracePeriodSeconds"),
     ({"public": {"enabled": True}}, "public.enabled needs public.url"),
     ({"public": {"enabled": True, "url": "http://news.example.com"}}, "url"),
@@ -146,6 +151,13 @@ def coherent(objects: list[dict], values: dict):
         elif obj["kind"] == "PodMonitor":
             selects(obj["spec"]["selector"]["matchLabels"], "the PodMonitor")
             require(all(end["port"] in ports for end in obj["spec"]["podMetricsEndpoints"]), "the PodMonitor names no port")
+        elif obj["kind"] == "PrometheusRule":
+            rules = [rule for group in obj["spec"]["groups"] for rule in group["rules"]]
+            urls = {rule["annotations"]["runbook_url"].split("#")[0] for rule in rules}
+            require([rule["alert"] for rule in rules] == alerts.names() and urls == {values["prometheusRule"]["runbookUrl"]}, f"{urls}")
+        elif obj["kind"] == "ConfigMap" and "mailfleet.json" in obj["data"]:
+            require(obj["metadata"]["labels"]["grafana_dashboard"] == "1", f"{obj['metadata']}")
+            require(json.loads(obj["data"]["mailfleet.json"]) == json.loads((CHART / "files/dashboard.json").read_text()), "the dashboard is another")
         elif obj["kind"] in ("RoleBinding", "ClusterRoleBinding"):
             account = pod["spec"]["serviceAccountName"]
             require(obj["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}], f"{obj['subjects']}")
@@ -165,8 +177,8 @@ def rendered(plane: HelmPlane) -> str:
     for name, values in VALUES.items():
         objects = plane.render(RELEASE, CHART, NAMESPACE, values_file(place, values))
         coherent(objects, values)
-        # Its CRD is the Prometheus operator's and not installed here; `coherent` has checked it.
-        known = [obj for obj in objects if obj["kind"] != "PodMonitor"]
+        # Their CRDs are the Prometheus operator's and not installed here; `coherent` has checked them.
+        known = [obj for obj in objects if obj["kind"] not in MONITORING]
         plane.dry_run(*known)
         count += len(known)
         template = one(objects, "Deployment")["spec"]["template"]
@@ -203,7 +215,7 @@ def undiffed(plane: HelmPlane) -> str:
     for number, (name, values) in enumerate(VALUES.items()):
         # A deleted PersistentVolumeClaim is protected for a while.
         namespace = plane.api.namespace(f"diff-{number}")
-        objects = [obj for obj in plane.render("compared", CHART, namespace, values_file(place, values)) if obj["kind"] != "PodMonitor"]
+        objects = [obj for obj in plane.render("compared", CHART, namespace, values_file(place, values)) if obj["kind"] not in MONITORING]
         path = place / f"{number}.json"
         path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
         for side in ((), ("--server-side", "--force-conflicts")):

@@ -5,7 +5,7 @@ import json
 import json
 import time
 
-from parts import prometheus
+from parts import alerts, prometheus
 from parts import fleet as fleets
 from parts.fleet import campaign, plan, smtp_server
 from parts.place import Place
@@ -159,6 +159,11 @@ def prometheus_reads_them(place):
         require(share and 0 < share[0][1] < 1, f"{share}")
         median = server.query("histogram_quantile(0.5, sum by (le) (mailfleet_delivery_duration_seconds_bucket))")
         require(median and 0 < median[0][1] < 60, f"{median}")
+        for panel in json.loads((fleets.ROOT / "charts/mailfleet/files/dashboard.json").read_text())["panels"]:
+            for target in panel.get("targets", []):
+                expression = target["expr"].replace("$__rate_interval", "1m").replace("$job", ".*").replace("$server", ".*").replace("$campaign", ".*")
+                # An expression that cannot be read, or whose labels do not match one to one, is refused.
+                server.query(expression)
         code, told = promtool("query", "instant", f"http://127.0.0.1:{server.port}", "up")
         require(code == 0 and "=> 1 @" in told, told)
         return f"{len(described)} metrics"
@@ -290,11 +295,56 @@ def the_config_is_watched(place):
     return ""
 
 
+def each_alert_fires_when_it_should(place):
+    """promtool checks the rules, and tests each alert with what makes it fire and with what does not."""
+    code, told = promtool("check", "rules", alerts.RULES)
+    require(code == 0 and f"{len(alerts.names())} rules found" in told, told)
+    tested = {alert.name for alert in alerts.ALERTS}
+    require(tested == set(alerts.names()), f"without a test, or gone: {sorted(tested ^ set(alerts.names()))}")
+    folder = place.new("rules")
+    files = [alerts.write(folder / f"every-{step}-minutes.yaml", step, alerts.tests(step)) for step in (1, 60)]
+    code, told = promtool("test", "rules", *files, folder=folder)
+    require(code == 0, f"promtool test rules: {told[-3000:]}")
+    # The test of tests: an alert that never fires, and one that always does, are seen.
+    for number, (given, fires) in enumerate([([], True), (alerts.ALERTS[4].fires, False)]):
+        broken = alerts.write(folder / f"broken-{number}.yaml", 1, [alerts.case(alerts.ALERTS[4], given, fires)])
+        code, told = promtool("test", "rules", broken, folder=folder)
+        require(code != 0 and "FAILED" in told, told)
+    return f"{len(alerts.names())} alerts, {len(alerts.tests(1)) + len(alerts.tests(60))} tests"
+
+
+def alerts_arrive_with_their_words(place):
+    """Prometheus with the rules beside a fleet with a dead server: the alerts are those, and their texts name the objects."""
+    folder = place.new("alerts")
+    # The same without waiting: how long is tested by promtool.
+    rules = "".join(line for line in alerts.RULES.read_text().splitlines(keepends=True) if not line.strip().startswith("for: "))
+    (folder / "rules.yaml").write_text(rules)
+    with AtRest(place, "alerting") as fleet, Prometheus(folder, fleet.admin, folder / "rules.yaml") as server:
+
+        def firing() -> dict[tuple, dict]:
+            found = server.ask("alerts")["alerts"]
+            return {(one["labels"]["alertname"], one["labels"].get("server") or one["labels"].get("campaign")): one for one in found if one["state"] == "firing"}
+
+        wanted = {("MailfleetServerInactive", "default/dying"), ("MailfleetProbeFailing", "default/unused"), ("MailfleetNoServerLeft", "default/late")}
+        wait_until(lambda: wanted <= set(firing()), 60, f"the alerts {sorted(wanted)}")
+        found = firing()
+        # A start without a scrape is an absent process for a moment.
+        # And how full the disk is here is nobody's fault.
+        others = {name for name, _ in found} - {name for name, _ in wanted} - {"MailfleetAbsent", "MailfleetLedgerDiskFilling"}
+        require(not others, f"{sorted(others)}")
+        for (name, which), one in found.items():
+            texts = " ".join(one["annotations"].values())
+            require("error" not in texts.lower() and "no value" not in texts and "{{" not in texts, texts)
+            require(which is None or which in one["annotations"]["summary"], texts)
+            require(one["annotations"]["runbook_url"].endswith(f"#{name.lower()}"), texts)
+        return ", ".join(sorted(name for name, _ in found))
+
+
 def main():
     cases = Cases(__doc__)
     cases.parse()
     place = Shared(lambda: Place("metrics"))
-    cases.add_all((both_forms_are_good, prometheus_reads_them, get_and_metrics_say_the_same, the_config_is_watched), place, needs=prometheus.missing)
+    cases.add_all((both_forms_are_good, prometheus_reads_them, get_and_metrics_say_the_same, the_config_is_watched, each_alert_fires_when_it_should, alerts_arrive_with_their_words), place, needs=prometheus.missing)
     cases.end()
 
 

@@ -3,12 +3,15 @@
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 use mailfleet::serve::metrics::{Kind, METRICS};
+use serde_json::Value;
 
 const PAGE: &str = "docs/metrics.md";
+const RULES: &str = "charts/mailfleet/files/rules.yaml";
 
 const HEAD: &str = "# Metrics
 
 `mailfleet run --admin-address` serves them at `/metrics`; [operations.md](operations.md#probes-and-metrics) says who may reach it, and how the chart has Prometheus scrape it.
+The chart has [alerts](runbooks.md) and a dashboard that are made of them.
 A scraper that asks for OpenMetrics 1.0, as Prometheus does, gets that, and any other the text format 0.0.4; both are compressed for whoever accepts gzip.
 
 Metrics are made from the same decision as statuses, when somebody asks: `mailfleet get` and a scrape at the same moment say the same, and nothing is counted twice.
@@ -91,10 +94,36 @@ fn unknown<'t>(named: &BTreeSet<&'t str>) -> Vec<&'t str> {
 fn whoever_names_a_metric_names_one_that_there_is() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let paths = ["docs/metrics.md", "docs/operations.md", "docs/questions.md"];
+    let paths =
+        ["docs/metrics.md", "docs/operations.md", "docs/questions.md", "docs/runbooks.md", RULES, "charts/mailfleet/files/dashboard.json"];
     for path in paths {
         let text = read(path);
         assert_eq!(unknown(&named(&text)), Vec::<&str>::new(), "{path}");
     }
     assert_eq!(unknown(&named("`mailfleet_no_such_metric` and mailfleet_leader")), ["mailfleet_no_such_metric"]);
+}
+
+#[test]
+fn each_alert_has_its_words_and_its_runbook() {
+    let rules: Value = serde_saphyr::from_str(&fs::read_to_string(RULES).expect("the rules")).expect("YAML");
+    let runbooks = fs::read_to_string("docs/runbooks.md").expect("the runbooks");
+    let sections: Vec<&str> = runbooks.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let groups = rules["groups"].as_array().expect("groups");
+    let rules: Vec<&Value> = groups.iter().flat_map(|group| group["rules"].as_array().expect("rules")).collect();
+    let names: Vec<&str> = rules.iter().map(|rule| rule["alert"].as_str().expect("a name")).collect();
+    assert!(names.len() > 12, "{names:?}");
+    assert_eq!(sections, names, "the sections of the runbooks are the alerts, in their order");
+    for rule in rules {
+        let name = rule["alert"].as_str().expect("a name");
+        let severity = rule["labels"]["severity"].as_str();
+        assert!(matches!(severity, Some("critical" | "warning" | "info")), "{name}: {severity:?}");
+        let text = |field: &str| rule["annotations"][field].as_str().unwrap_or_else(|| panic!("{name} has no {field}"));
+        assert!(text("summary").ends_with('.') && text("summary").len() < 120, "{name}: {}", text("summary"));
+        assert!(text("description").len() > 60, "{name}: {}", text("description"));
+        let url = format!("https://github.com/mailfleet/mailfleet/blob/main/docs/runbooks.md#{}", name.to_lowercase());
+        assert_eq!(text("runbook_url"), url);
+    }
+    for part in runbooks.split("\n## ").skip(1) {
+        assert!(["**Means:**", "**Look:**", "**Do:**"].iter().all(|word| part.contains(word)), "{part}");
+    }
 }
