@@ -52,6 +52,7 @@ use crate::{
     resources::Key,
     source::{Snapshot, StatusSink},
     token::return_path::ReturnPaths,
+    traces::Span,
 };
 use identities::{LookDone, Looks};
 use lookup::{HandlesVersion, Lookup};
@@ -97,10 +98,16 @@ pub async fn run(
     let mut stop = std::pin::pin!(stop);
     loop {
         let (began, busy) = (Instant::now(), processor_time());
-        let waited = engine.look_up().await;
-        engine.judge_servers().await;
-        let decision = engine.decide();
-        engine.act(&decision, began);
+        let turn = Span::root("turn");
+        let step = turn.part("look up");
+        let waited = step.around(engine.look_up()).await;
+        step.around(engine.judge_servers()).await;
+        drop(step);
+        let decision = turn.part("decide").within(|| engine.decide());
+        turn.part("act").within(|| engine.act(&decision, began));
+        turn.note("mailfleet.servers", i64::try_from(decision.servers.len()).unwrap_or(i64::MAX));
+        turn.note("mailfleet.campaigns", i64::try_from(decision.campaigns.len()).unwrap_or(i64::MAX));
+        drop(turn);
         if let Some(end) = engine.end(&decision, once) {
             return engine.stop(end, grace).await;
         }
@@ -399,9 +406,9 @@ impl Engine {
     }
 
     fn noticed(&mut self, event: Event) {
-        let Event::ServerFailed { server, failure, failures } = event;
+        let Event::ServerFailed { server, failure, failures, trace } = event;
         let accepted = self.dispatch.report.borrow().servers.get(&server).map_or(0, |server| server.accepted);
-        tracing::warn!(%server, reason = %failure.reason, "a send failed: {failure}");
+        trace.within(|| tracing::warn!(%server, reason = %failure.reason, "a send failed: {failure}"));
         if let Some(observation) = self.observed.servers.get_mut(&server) {
             observation.note_send_failure(failure, failures, accepted, self.clock.now_ms());
         }

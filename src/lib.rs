@@ -26,6 +26,7 @@
 //! - [`bulk`]: what mailbox providers ask of bulk senders.
 //! - [`hours`]: whether it is a time at which a campaign may send; `zones`: time zones by name.
 //! - `people`: for whom a campaign is.
+//! - [`traces`]: spans of turns, probes and batches, for a collector.
 //! - `yaml`: trees of YAML with places.
 //! - [`simulate`]: campaigns in simulated time. Pure.
 //! - [`cli`]: one file per command.
@@ -62,6 +63,7 @@ pub mod simulate;
 pub(crate) mod sink;
 pub mod source;
 pub(crate) mod token;
+pub mod traces;
 pub(crate) mod yaml;
 pub(crate) mod zones;
 

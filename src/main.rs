@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    mailfleet::cli::logs::begin();
-    mailfleet::cli::run(mailfleet::cli::Cli::parse())
+    let cli = mailfleet::cli::Cli::parse();
+    mailfleet::cli::logs::begin(cli.log_format());
+    mailfleet::cli::run(cli)
 }

@@ -66,6 +66,8 @@ VALUES = {
             "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
             "egress": [{"ports": [{"port": 587}, {"port": 443}, {"port": 53, "protocol": "UDP"}]}],
         },
+        "logFormat": "json",
+        "otlpEndpoint": "http://collector.monitoring:4318",
         "extraArgs": ["--synchronous=normal"],
         "extraEnv": [{"name": "SSL_CERT_DIR", "value": "/certificates"}],
         "extraVolumes": [{"name": "certificates", "configMap": {"name": "certificates"}}],

@@ -1,4 +1,4 @@
-//! The log: on a terminal for people, elsewhere as it is usual for programs.
+//! The log: on a terminal for people, elsewhere as it is usual for programs, or as JSON for those that collect logs.
 //!
 //! Who asks for a log by MAILFLEET_LOG wants it as a log, with dates and fields, on a terminal too.
 
@@ -17,15 +17,28 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::screen::{self, Colour, Line};
+use super::{
+    json_log::{self, JsonLines},
+    screen::{self, Colour, Line},
+};
 
 /// The default log filter: the Kubernetes client would log each failed request, and we report what it means.
 const QUIET: &str = "warn,kube_client=off,kube_runtime=off";
 /// The variable that gives another one.
 const VARIABLE: &str = "MAILFLEET_LOG";
 
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line: everything on standard error.
+    Json,
+}
+
 /// Begins to log to standard error, above the picture that may be drawn there.
-pub fn begin() {
+pub fn begin(format: LogFormat) {
     let asked = std::env::var(VARIABLE).ok().and_then(|asked| EnvFilter::try_new(asked).ok());
     let is_for_people = asked.is_none() && io::stderr().is_terminal();
     let log = tracing_subscriber::fmt()
@@ -33,7 +46,10 @@ pub fn begin() {
         .with_writer(|| screen::Above)
         .with_target(false)
         .with_ansi(screen::has_colours());
-    if is_for_people {
+    if format == LogFormat::Json {
+        json_log::begin();
+        log.with_ansi(false).event_format(JsonLines).init();
+    } else if is_for_people {
         log.event_format(ForPeople).init();
     } else {
         log.init();

@@ -11,6 +11,7 @@ mod dns;
 mod exit;
 mod forget;
 mod get;
+mod json_log;
 mod keys;
 pub mod logs;
 mod look;
@@ -104,6 +105,17 @@ pub enum Command {
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write those of all commands into a folder.
     Man(man::ManArgs),
+}
+
+impl Cli {
+    /// How what happens is logged.
+    #[must_use]
+    pub fn log_format(&self) -> logs::LogFormat {
+        match &self.command {
+            Command::Run(args) => args.log_format,
+            _ => logs::LogFormat::Text,
+        }
+    }
 }
 
 /// Runs a command.

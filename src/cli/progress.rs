@@ -11,6 +11,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
+    json_log,
     screen::{self, Colour, Line},
     text::{Commands, without_said},
 };
@@ -135,7 +136,8 @@ impl Progress {
     }
 
     fn show(&mut self, view: &View, ended: bool) {
-        let (columns, has_colours) = (screen::stderr_columns(), screen::has_colours());
+        let is_json = json_log::is_on();
+        let (columns, has_colours) = (screen::stderr_columns().filter(|_| !is_json), screen::has_colours() && !is_json);
         let mut above = String::new();
         for line in self.server_lines(view) {
             above.push_str(&line.block(columns, has_colours));
@@ -187,6 +189,8 @@ impl Progress {
             if ended {
                 screen::leave();
             }
+        } else if is_json {
+            above.lines().for_each(|line| screen::print(json_log::said(line).as_bytes()));
         } else if !above.is_empty() {
             screen::print(above.as_bytes());
         }

@@ -17,6 +17,7 @@ use self::public::{Face, PublicArgs};
 use super::{
     control,
     exit::{EXIT_CONFIGURATION, EXIT_SUPERSEDED},
+    logs::LogFormat,
     progress::{self, Progress},
     text::{self, Commands},
 };
@@ -31,6 +32,7 @@ use crate::{
     serve::{Admin, Health, admin},
     source::{Snapshot, StatusSink},
     token::unsubscribe::Tokens,
+    traces::Traces,
 };
 
 /// Watches YAML, keeps probing servers, and sends campaigns.
@@ -92,6 +94,13 @@ pub struct RunArgs {
     /// How people, mailbox providers and vendors reach this process, behind a proxy that terminates TLS.
     #[command(flatten)]
     pub public: PublicArgs,
+    /// Send traces of turns, probes and batches to this OpenTelemetry collector, by OTLP over HTTP: `http://localhost:4318`. Its other
+    /// variables (OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER, …) apply.
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true)]
+    pub otlp_endpoint: Option<String>,
+    /// The form of what is written to standard error: `json` is one object a line.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text", env = "MAILFLEET_LOG_FORMAT")]
+    pub log_format: LogFormat,
     /// The only namespace whose plans count; campaigns and servers in any other belong to customers. Default: all namespaces.
     #[arg(long, value_name = "NAMESPACE")]
     pub plan_namespace: Option<String>,
@@ -150,8 +159,16 @@ pub async fn run(args: RunArgs) -> ExitCode {
             "There is no ledger in {state}, and --expect-ledger is given. Nothing was sent, because everybody might be mailed twice. Restore {state}/ledger.db, or name the folder that has it with --state; leave out --expect-ledger only if nothing was ever sent."
         ));
     }
+    let traces = match Traces::begin(args.otlp_endpoint.as_deref()) {
+        Ok(traces) => traces,
+        Err(message) => return refuse(&message),
+    };
     let ended = if args.kubernetes { kubernetes::run(args).await } else { files::run(args).await };
-    ended.unwrap_or_else(|message| refuse(&message))
+    let code = ended.unwrap_or_else(|message| refuse(&message));
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
+    code
 }
 
 /// A process that sends, from whichever source: its endpoints, its ledger, the engine and its progress.

@@ -196,7 +196,7 @@ fn wants_colours(variable: impl Fn(&str) -> Option<String>, is_terminal: bool) -
 /// Whether a picture can be redrawn on standard error: it is a terminal that moves its cursor.
 #[must_use]
 pub fn can_redraw() -> bool {
-    io::stderr().is_terminal() && !is_dumb(|name| std::env::var(name).ok())
+    !super::json_log::is_on() && io::stderr().is_terminal() && !is_dumb(|name| std::env::var(name).ok())
 }
 
 fn is_dumb(variable: impl Fn(&str) -> Option<String>) -> bool {

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::screen;
+use super::{json_log, screen};
 use crate::meta::command::with_options;
 
 /// The state folder where none is given.
@@ -20,6 +20,9 @@ pub const STATE_VARIABLE: &str = "MAILFLEET_STATE";
 /// Writes one line to standard error, above the progress that is drawn there; on a terminal it is wrapped between words. A closed
 /// standard error is no reason to fail.
 pub fn report(line: &str) {
+    if json_log::is_on() {
+        return screen::print(json_log::said(line).as_bytes());
+    }
     screen::say(&format!("mailfleet: {line}"));
 }
 

@@ -3,6 +3,7 @@
 mod actions;
 mod answers;
 mod audiences;
+mod batches;
 mod clients;
 mod commits;
 mod ids;
@@ -16,7 +17,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::{answers::Answer, audiences::Audiences, clients::Clients, ids::LedgerIds, inbox::Inbox, reporting::Reporting};
+use self::{answers::Answer, audiences::Audiences, batches::Batches, clients::Clients, ids::LedgerIds, inbox::Inbox, reporting::Reporting};
 use super::{
     Handles, Handover,
     calls::CallId,
@@ -40,6 +41,7 @@ use crate::{
     report::{Phase, Report},
     resources::{Blocker, Key, Reason, campaign::RecipientCounts, fate::Fate, mailbox_providers::provider_of, rollout::Reached},
     token::return_path::ReturnPaths,
+    traces::Link,
 };
 
 #[cfg(test)]
@@ -63,6 +65,8 @@ pub enum Event {
         failure: Blocker,
         /// The number of its failures, with this one.
         failures: u64,
+        /// The trace of the batch in which it failed.
+        trace: Link,
     },
 }
 
@@ -139,6 +143,7 @@ struct DispatchTask {
     usage: UsageBook,
     clients: Clients,
     audiences: Audiences,
+    batches: Batches,
     inbox: Inbox,
     reporting: Reporting,
 }
@@ -171,6 +176,7 @@ impl DispatchTask {
             usage,
             clients: Clients::default(),
             audiences: Audiences::new(),
+            batches: Batches::default(),
             inbox: Inbox::default(),
             reporting,
         }
@@ -204,9 +210,9 @@ impl DispatchTask {
                 }
                 Some(delivered) = self.inbox.outcomes.receiver.recv() => {
                     let now_ms = self.clock.now_ms();
-                    self.scheduler.outcome(delivered, now_ms);
+                    self.outcome(delivered, now_ms);
                     while let Ok(delivered) = self.inbox.outcomes.receiver.try_recv() {
-                        self.scheduler.outcome(delivered, now_ms);
+                        self.outcome(delivered, now_ms);
                     }
                     self.drain_ended_calls();
                 }
@@ -240,6 +246,15 @@ impl DispatchTask {
                 () = tokio::time::sleep(sleep) => {}
             }
         }
+    }
+
+    fn outcome(&mut self, delivered: Delivered, now_ms: i64) {
+        if !self.batches.is_empty()
+            && let Some(call) = self.scheduler.call_of(&delivered)
+        {
+            self.batches.note(call, &delivered);
+        }
+        self.scheduler.outcome(delivered, now_ms);
     }
 
     fn drain_ended_calls(&mut self) {

@@ -12,6 +12,7 @@ use crate::{
     decide::ProbeResult,
     providers::{Probed, Provider as _, Server},
     resources::{Blocker, Key, Reason, SendingServerSpec, sending_server::EffectiveProbe},
+    traces::Span,
 };
 
 /// The most probes at a time.
@@ -54,7 +55,17 @@ impl Probes {
             // The semaphore is never closed.
             let _permit = permits.acquire_owned().await;
             let (began_ms, began) = (clock.now_ms(), Instant::now());
-            let (result, probed) = probe_once(handle, &probe, &address).await;
+            let span = Span::call("probe");
+            if span.is_recorded() {
+                span.note("mailfleet.server", key.to_string());
+                span.note("mailfleet.provider", provider);
+                span.note("server.address", address.clone());
+            }
+            let (result, probed) = span.around(probe_once(handle, &probe, &address)).await;
+            if let ProbeResult::Failed(failure) = &result {
+                span.fail(failure.reason.as_str());
+            }
+            drop(span);
             let took = began.elapsed();
             let _ = done.send(ProbeDone { key, provider, server_hash, began_ms, took, result, probed });
         });

@@ -136,7 +136,11 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
     ("hyper", &["serve"], "only serve answers HTTP"),
     ("axum", &["serve"], "only serve answers HTTP"),
     ("prometheus_client", &["serve"], "metrics are made where they are asked for"),
-    ("reqwest", &["audience", "egress", "providers"], "audiences are fetched and vendors asked by HTTP, and egress says where"),
+    (
+        "reqwest",
+        &["audience", "egress", "providers", "traces"],
+        "audiences are fetched, vendors asked and traces sent by HTTP, and egress says where",
+    ),
     (
         "rusqlite",
         &["ledger", "audience/sql/sqlite.rs"],

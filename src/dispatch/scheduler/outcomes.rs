@@ -28,6 +28,12 @@ fn count(answers: &mut Answers, outcome: &Outcome) {
 }
 
 impl Scheduler {
+    /// The call in which a message was handed over.
+    pub fn call_of(&self, delivered: &Delivered) -> Option<(LaneIx, CallId)> {
+        let token = usize::try_from(delivered.message.token).ok()?;
+        self.in_flight.get(token)?.as_ref().map(|flight| (flight.lane, flight.call))
+    }
+
     /// Takes the outcome of one message.
     pub fn outcome(&mut self, delivered: Delivered, now_ms: i64) {
         let token = usize::try_from(delivered.message.token).unwrap_or(usize::MAX);

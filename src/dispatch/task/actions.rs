@@ -53,7 +53,8 @@ impl DispatchTask {
             Action::ServerFailed { server, failure, failures } => {
                 // The report first: a receiver that missed the event finds the count there.
                 self.report();
-                self.reporting.raise(Event::ServerFailed { server, failure, failures });
+                let trace = self.scheduler.lane_index.get(&server).map(|lane| self.batches.link(*lane)).unwrap_or_default();
+                self.reporting.raise(Event::ServerFailed { server, failure, failures, trace });
             }
             Action::CountAdded(index) => {
                 if let Some(run_id) = self.ids.run(index) {
@@ -171,12 +172,14 @@ impl DispatchTask {
     pub(super) fn deliver(&mut self, lane: LaneIx, call: CallId, batch: Vec<Outgoing>) {
         let NewCall { server, gate, more, begun } = self.clients.begin(lane, call);
         let (outcomes, ended) = (self.inbox.outcomes.sender(), self.inbox.ended_calls.sender());
+        let span = self.batches.begin((lane, call), self.scheduler.lanes.get(&lane), &batch);
         tokio::spawn(async move {
             if let Some(server) = server {
-                server.deliver_with(batch, Along { more, gate }, outcomes).await;
+                span.around(server.deliver_with(batch, Along { more, gate }, outcomes)).await;
             } else {
                 give_back(batch, &outcomes);
             }
+            drop(span);
             let _ = ended.send(CallEnded { lane, call, begun });
         });
     }
@@ -184,13 +187,15 @@ impl DispatchTask {
     /// Hands over a message for a connection that is waiting for an answer. If the call has ended by now, or the server has another
     /// client, the call begins again.
     fn hand_ahead(&mut self, lane: LaneIx, call: CallId, message: Outgoing) {
-        if let Some(message) = self.clients.hand_ahead(lane, call, message) {
-            self.deliver(lane, call, vec![message]);
+        match self.clients.hand_ahead(lane, call, message) {
+            Some(message) => self.deliver(lane, call, vec![message]),
+            None => self.batches.ahead((lane, call)),
         }
     }
 
     pub(super) fn call_ended(&mut self, ended: &CallEnded) {
         if self.clients.ended(ended) {
+            self.batches.end((ended.lane, ended.call));
             self.scheduler.call_ended(ended.lane, ended.call);
         }
     }

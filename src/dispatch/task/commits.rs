@@ -44,6 +44,7 @@ impl DispatchTask {
             commit.usage_moves.push(UsageMove { usage_keys, from_minute: moved.from_minute, to_minute: moved.to_minute });
         }
         let ledger = self.ledger.clone();
+        self.batches.commits();
         Box::pin(async move { CommitResult { planned, receipt: ledger.commit(commit).await } })
     }
 
@@ -104,6 +105,7 @@ impl DispatchTask {
                 if self.reporting.ledger_problem.take().is_some() {
                     tracing::info!("the ledger can be written again; sending resumes");
                 }
+                self.batches.committed(receipt.took);
                 let now_ms = self.clock.now_ms();
                 self.note_usage(&planned, &receipt.seqs);
                 let changes = self.ids.translate(&receipt.changes);
@@ -114,6 +116,7 @@ impl DispatchTask {
                     tracing::error!(%error, "the ledger cannot be written; nothing is sent until it can");
                 }
                 self.reporting.ledger_problem = Some(error);
+                self.batches.commit_failed();
                 self.scheduler.commit_failed(planned, self.clock.now_ms());
                 self.report();
             }

@@ -41,8 +41,8 @@ impl Bare {
 
     /// All that is kept, by name, as far as it is not empty.
     fn kept(&self) -> BTreeMap<&'static str, usize> {
-        let DispatchTask { scheduler, ids, usage, clients, audiences, .. } = &self.task;
-        let all = [scheduler.kept(), ids.kept(), usage.kept(), clients.kept(), audiences.kept()];
+        let DispatchTask { scheduler, ids, usage, clients, audiences, batches, .. } = &self.task;
+        let all = [scheduler.kept(), ids.kept(), usage.kept(), clients.kept(), audiences.kept(), batches.kept()];
         all.into_iter().flatten().filter(|(_, size)| *size > 0).collect()
     }
 }
