@@ -5,7 +5,7 @@ Each case has a namespace, a state folder and a controller of its own.
 """
 
 
-from kube import basics, foreign, outages, scale, tenancy
+from kube import basics, foreign, looks, outages, scale, tenancy
 from kube.place import Clusters
 from parts import cluster
 from parts.report import Cases, Shared
@@ -35,6 +35,7 @@ def main():
             outages.deleted_after_a_crd_change,
             outages.cluster_wiped,
             outages.statuses_overwritten_by_others,
+            *looks.CASES,
             *foreign.CASES,
             tenancy.customers_apart,
             scale.many_objects,

@@ -73,7 +73,7 @@ def a_preview_is_what_is_sent(program) -> str:
     _, all_of_them, _ = run(program, "preview", "winter", fleet.config, "--first", "9")
     require(all_of_them.decode().count("Subject: ") == 3, "an address is shown twice, or somebody is not shown")
     _, markdown, _ = run(program, "preview", "default/winter", fleet.config, "--recipient", "BO@example.com", "-o", "markdown")
-    for part in ("| To | Bö \\<bo\\@example.com\\> |", "\n```text\nDear Bö", "\n````html\n" if "```" in HTML else "\n```html\n<h1>Dear Bö</h1>"):
+    for part in ("| To | Bö \\<bo&#64;<!-- -->example.com\\> |", "\n```text\nDear Bö", "\n````html\n" if "```" in HTML else "\n```html\n<h1>Dear Bö</h1>"):
         require(part in markdown.decode(), f"{part!r} is not in\n{markdown.decode()}")
     require(not (fleet.state / "ledger.db").exists(), "something touched the ledger")
     return "eml, html, text and markdown of three people"

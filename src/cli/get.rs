@@ -1,4 +1,4 @@
-//! `mailfleet get`: the current state, from the status files and the ledger.
+//! `mailfleet get`: the current state, from the status files and the ledger, or from the statuses of a cluster.
 
 use std::{
     borrow::Cow,
@@ -18,9 +18,9 @@ mod types;
 use promise::promise;
 
 use super::{
-    objects::{self, Found, objects},
+    objects::{self, Found, objects, objects_in_cluster},
     present::{
-        OutputFormat, Table,
+        OutputFormat, Table, markdown,
         tables::{self, Conditions, Shown},
     },
     text::{self, Commands, SAID, paragraph, without_said},
@@ -37,7 +37,7 @@ use crate::{
 /// Shows servers, plans and campaigns with their state, runs in the ledger, or the types of servers.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes:\n  0  found\n  1  nothing found, or the state cannot be read\n  2  usage error\n\nExamples:\n  mailfleet get servers -o wide\n  mailfleet get campaigns spring -o markdown     why servers are picked or not\n  mailfleet get campaigns spring --recipients --only Unknown\n  mailfleet get campaigns spring --recipients -o json-lines > again.jsonl\n  mailfleet get runs spring -o json              counts from the ledger\n  mailfleet get types                            what each type of server needs"
+    after_help = "Exit codes:\n  0  found\n  1  nothing found, or the state cannot be read\n  2  usage error\n\nExamples:\n  mailfleet get servers -o wide\n  mailfleet get campaigns spring -o markdown     why servers are picked or not\n  mailfleet get campaigns spring --recipients --only Unknown\n  mailfleet get campaigns spring --recipients -o json-lines > again.jsonl\n  mailfleet get runs spring -o json              counts from the ledger\n  mailfleet get types                            what each type of server needs\n  mailfleet get campaigns --kubernetes -o wide   of all namespaces of a cluster"
 )]
 pub struct GetArgs {
     /// What to show.
@@ -51,6 +51,12 @@ pub struct GetArgs {
     /// The state folder, with the ledger and the status files.
     #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     pub state: PathBuf,
+    /// Show objects of a cluster, with the status that the controller wrote. The ledger is where the controller runs.
+    #[arg(long, conflicts_with_all = ["recipients", "problems"])]
+    pub kubernetes: bool,
+    /// With --kubernetes: the kubeconfig file. Default: KUBECONFIG, ~/.kube/config, or the pod's service account.
+    #[arg(long, value_name = "FILE", requires = "kubernetes")]
+    pub kubeconfig: Option<PathBuf>,
     /// The output format.
     #[arg(long, short, value_enum, default_value_t = OutputFormat::Table)]
     pub output: OutputFormat,
@@ -95,14 +101,58 @@ fn parse_state(text: &str) -> Result<Fate, String> {
         .ok_or_else(|| format!("use one of {}", Fate::ALL.map(Fate::as_str).join(", ")))
 }
 
-#[must_use]
-pub fn get(args: &GetArgs) -> ExitCode {
-    match show(args, &mut io::stdout().lock()) {
+pub async fn run(args: GetArgs) -> ExitCode {
+    let found = if args.kubernetes { find_in_cluster(&args).await } else { find(&args) };
+    match found.and_then(|found| show(&args, found, &mut io::stdout().lock())) {
         Ok(()) | Err(Stop::Closed) => ExitCode::SUCCESS,
         Err(Stop::Failed(message)) => {
-            text::report(&Commands::with_state(&args.state).in_text(&message));
+            text::report(&args.commands().in_text(&message));
             ExitCode::FAILURE
         }
+    }
+}
+
+impl GetArgs {
+    /// A sentence below a table.
+    fn paragraph(&self, text: &str) -> String {
+        if self.output == OutputFormat::Markdown { markdown::escaped(text) } else { paragraph(text) }
+    }
+
+    /// The commands that texts name, as they work where these were given.
+    fn commands(&self) -> Commands {
+        if self.kubernetes { Commands::in_cluster(self.kubeconfig.as_deref()) } else { Commands::with_state(&self.state) }
+    }
+
+    /// The kind of the objects that are asked for, if any are.
+    fn objects(&self) -> Option<&'static str> {
+        match self.kind {
+            _ if self.recipients || self.problems => None,
+            GetKind::Servers => Some(SendingServer::KIND),
+            GetKind::Plans => Some(Plan::KIND),
+            GetKind::Campaigns => Some(Campaign::KIND),
+            GetKind::Runs | GetKind::Types => None,
+        }
+    }
+}
+
+/// The objects that are asked for, from their status files.
+fn find(args: &GetArgs) -> Result<Vec<Found>, Stop> {
+    let Some(kind) = args.objects() else { return Ok(Vec::new()) };
+    objects(&args.state, kind, args.namespace.as_deref(), args.name.as_deref()).map_err(Stop::Failed)
+}
+
+/// The same from a cluster.
+async fn find_in_cluster(args: &GetArgs) -> Result<Vec<Found>, Stop> {
+    match args.objects() {
+        Some(kind) => {
+            let found = objects_in_cluster(args.kubeconfig.as_deref(), kind, args.namespace.as_deref(), args.name.as_deref());
+            found.await.map_err(Stop::Failed)
+        }
+        None if args.kind == GetKind::Runs => Err(Stop::Failed(
+            "runs are in the ledger, in the state folder of the controller: ask there, without --kubernetes (`kubectl exec` into its pod)"
+                .to_owned(),
+        )),
+        None => Ok(Vec::new()),
     }
 }
 
@@ -125,7 +175,7 @@ impl From<LedgerError> for Stop {
     }
 }
 
-fn show(args: &GetArgs, out: &mut impl Write) -> Result<(), Stop> {
+fn show(args: &GetArgs, found: Vec<Found>, out: &mut impl Write) -> Result<(), Stop> {
     if args.recipients || args.problems {
         if args.kind != GetKind::Campaigns {
             return Err(Stop::Failed("--recipients and --problems apply to campaigns only".to_owned()));
@@ -140,27 +190,27 @@ fn show(args: &GetArgs, out: &mut impl Write) -> Result<(), Stop> {
                 let paused = status.came_back.as_ref().map(|back| back.paused.clone()).unwrap_or_default();
                 print_details(args, &tables::paused(), paused, out)
             };
-            show_objects(args, SendingServer::KIND, &tables::servers(), |_| (), details, out)
+            show_objects(args, (SendingServer::KIND, found), &tables::servers(), |_| (), details, out)
         }
         GetKind::Plans => {
             let details = |status: &PlanStatus, out: &mut dyn Write| print_details(args, &tables::grants(), status.servers.clone(), out);
-            show_objects(args, Plan::KIND, &tables::plans(), |_| (), details, out)
+            show_objects(args, (Plan::KIND, found), &tables::plans(), |_| (), details, out)
         }
         GetKind::Campaigns => {
             let namespace = args.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
             let key = Key::new(namespace, args.name.as_deref().unwrap_or_default());
-            let commands = Commands::with_state(&args.state);
+            let commands = args.commands();
             let details = |status: &CampaignStatus, out: &mut dyn Write| {
                 let told = commands.in_text(&promise(status, &key.as_arguments()));
-                writeln!(out, "\n{}", paragraph(&told))?;
+                writeln!(out, "\n{}", args.paragraph(&told))?;
                 if let Some(rollout) = &status.rollout {
-                    writeln!(out, "\n{}", paragraph(&commands.in_text(&format!("Rollout: {}", rollout.message))))?;
+                    writeln!(out, "\n{}", args.paragraph(&commands.in_text(&format!("Rollout: {}", rollout.message))))?;
                 }
                 print_details(args, &tables::picks(), status.servers.iter().collect(), out)
             };
-            let ledger = LedgerReader::open(&args.state).ok();
+            let ledger = if args.kubernetes { None } else { LedgerReader::open(&args.state).ok() };
             let recount = |shown: &mut Shown<CampaignStatus>| recount(ledger.as_ref(), shown);
-            show_objects(args, Campaign::KIND, &tables::campaigns(), recount, details, out)
+            show_objects(args, (Campaign::KIND, found), &tables::campaigns(), recount, details, out)
         }
         GetKind::Runs => show_runs(args, out),
         GetKind::Types => types::show(args.name.as_deref(), args.output, out),
@@ -178,13 +228,12 @@ fn recount(ledger: Option<&LedgerReader>, shown: &mut Shown<CampaignStatus>) {
 /// Shows objects: whole ones to scripts, tables to people, `renew`ed by what is known beside the status. A single one is followed by its details and its conditions.
 fn show_objects<S: DeserializeOwned + Conditions>(
     args: &GetArgs,
-    kind: &str,
+    (kind, objects): (&str, Vec<Found>),
     table: &Table<Shown<S>>,
     renew: impl Fn(&mut Shown<S>),
     details: impl Fn(&S, &mut dyn Write) -> io::Result<()>,
     mut out: &mut impl Write,
 ) -> Result<(), Stop> {
-    let objects = objects(&args.state, kind, args.namespace.as_deref(), args.name.as_deref()).map_err(Stop::Failed)?;
     if objects.is_empty() {
         return Err(Stop::Failed(not_found(args, kind)));
     }
@@ -223,7 +272,7 @@ fn show_objects<S: DeserializeOwned + Conditions>(
                 let mut text = Vec::new();
                 details(&one.status, &mut text)?;
                 writeln!(text)?;
-                let conditions = told_once(&one.status, &Commands::with_state(&args.state));
+                let conditions = told_once(&one.status, &args.commands());
                 tables::conditions().print(args.output, &mut text, conditions)?;
                 text
             } else {
@@ -232,9 +281,10 @@ fn show_objects<S: DeserializeOwned + Conditions>(
             table.print(args.output, &mut out, shown)?;
             // The others are shown whatever is wrong with one.
             for why in &without {
-                writeln!(out, "\n{}", paragraph(why))?;
+                writeln!(out, "\n{}", args.paragraph(why))?;
             }
             if args.output != OutputFormat::Markdown
+                && !args.kubernetes
                 && let Some(note) = nobody_sends(&args.state, kind, &objects)
             {
                 writeln!(out, "\n{}", paragraph(&note))?;
@@ -247,6 +297,16 @@ fn show_objects<S: DeserializeOwned + Conditions>(
 
 /// Where else an object of this name is, if it is anywhere.
 fn not_found(args: &GetArgs, kind: &str) -> String {
+    if args.kubernetes {
+        return match (&args.name, &args.namespace) {
+            (Some(name), namespace) => {
+                let namespace = namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+                format!("no {kind} {name} in namespace {namespace} of the cluster; `-n` chooses another namespace")
+            }
+            (None, Some(namespace)) => format!("no {kind} in namespace {namespace} of the cluster"),
+            (None, None) => format!("no {kind} in the cluster"),
+        };
+    }
     let Some(name) = &args.name else {
         let place = args.state.join("status");
         return format!("no {kind} in {}. Was `mailfleet run` started with this --state?", place.display());

@@ -123,7 +123,7 @@ impl Cli {
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Validate(args) => validate::validate(&args),
-        Command::Get(args) => get::get(&args),
+        Command::Get(args) => on_runtime(get::run(args)),
         Command::Crds(args) => crds::crds(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Completions(args) => completions::completions(args),

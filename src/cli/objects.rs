@@ -1,4 +1,4 @@
-//! The objects of a kind, from their status files: for commands that look at a state folder.
+//! The objects of a kind, from their status files or from a cluster: for commands that look.
 
 use std::{
     io,
@@ -11,20 +11,21 @@ use serde_json::Value;
 use crate::{
     cli::present::tables::Shown,
     meta::nearest,
-    resources::{DEFAULT_NAMESPACE, Reason},
-    source::status,
+    resources::{DEFAULT_NAMESPACE, Reason, crd::UNSEEN_REASON},
+    source::{cluster, status},
 };
 
-/// An object as its status file holds it.
+/// An object as its status file holds it, or the API server.
 pub struct Found {
     pub value: Value,
-    path: PathBuf,
+    /// The status file; none in a cluster.
+    path: Option<PathBuf>,
 }
 
 impl Found {
     /// When the status was written, to the second.
     pub fn written_at(&self) -> Option<jiff::Timestamp> {
-        let modified = std::fs::metadata(&self.path).and_then(|metadata| metadata.modified()).ok()?;
+        let modified = std::fs::metadata(self.path.as_ref()?).and_then(|metadata| metadata.modified()).ok()?;
         jiff::Timestamp::try_from(modified).ok().and_then(|at| jiff::Timestamp::from_second(at.as_second()).ok())
     }
 
@@ -38,14 +39,29 @@ impl Found {
             if let Some(why) = self.never_valid() {
                 return format!("{} {} in namespace {}: {why}", word_of(&self.value["kind"]), word("name"), word("namespace"));
             }
-            let path = self.path.display();
-            format!("{path} has a status that this version does not know ({error}); `mailfleet run` with this --state rewrites it")
+            let object = format!("{} {} in namespace {}", word_of(&self.value["kind"]), word("name"), word("namespace"));
+            match &self.path {
+                _ if self.is_unseen() => {
+                    format!("{object}: no controller has seen it yet; is `mailfleet run --kubernetes` running, and for this namespace?")
+                }
+                Some(path) => {
+                    let path = path.display();
+                    format!("{path} has a status that this version does not know ({error}); `mailfleet run` with this --state rewrites it")
+                }
+                None => format!("{object} has a status that this version does not know ({error}); use the version of the controller"),
+            }
         })?;
         Ok(Shown { namespace: word("namespace"), name: word("name"), status })
     }
 }
 
 impl Found {
+    /// Whether no controller of the cluster has written a status: there is none, or the CRD's default.
+    fn is_unseen(&self) -> bool {
+        let status = &self.value["status"];
+        self.path.is_none() && (status.is_null() || status.pointer("/conditions/0/reason").is_some_and(|reason| reason == UNSEEN_REASON))
+    }
+
     /// Why an object that was never valid is not used; its status is conditions alone.
     fn never_valid(&self) -> Option<&str> {
         let conditions = self.value["status"]["conditions"].as_array()?;
@@ -108,10 +124,26 @@ pub fn objects(state_dir: &Path, kind: &str, namespace: Option<&str>, name: Opti
             let unreadable = |error: &dyn std::fmt::Display| format!("{} cannot be read: {error}", path.display());
             let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&error))?;
             let value = serde_saphyr::from_str(&text).map_err(|error| unreadable(&error))?;
-            objects.push(Found { value, path });
+            objects.push(Found { value, path: Some(path) });
         }
     }
     Ok(objects)
+}
+
+/// The objects of a kind in a cluster, by namespace and name.
+///
+/// # Errors
+/// In words for people, when there is no cluster, or it does not show them.
+pub async fn objects_in_cluster(
+    kubeconfig: Option<&Path>,
+    kind: &str,
+    namespace: Option<&str>,
+    name: Option<&str>,
+) -> Result<Vec<Found>, String> {
+    let client = cluster::connect(kubeconfig).await.map_err(|error| error.to_string())?;
+    let namespace = namespace.or_else(|| name.map(|_| DEFAULT_NAMESPACE));
+    let found = cluster::find_objects(&client, kind, namespace, name).await?;
+    Ok(found.into_iter().map(|value| Found { value, path: None }).collect())
 }
 
 /// The names in a folder, in order; none when it is not there.

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     look::{CampaignArgs, FIRST_MAX, Made, Parts, Stop, Whose, look, made},
+    present::markdown::AT,
     validate::printable,
 };
 
@@ -105,7 +106,11 @@ fn as_text(out: &mut impl Write, parts: &Parts) -> io::Result<()> {
     Ok(())
 }
 
-fn as_markdown(out: &mut impl Write, campaign: &str, recipient: &str, parts: &Parts) -> io::Result<()> {
+/// A message for a pull request.
+///
+/// # Errors
+/// When the output cannot be written.
+pub(super) fn as_markdown(out: &mut impl Write, campaign: &str, recipient: &str, parts: &Parts) -> io::Result<()> {
     writeln!(out, "### {campaign}, as {} gets it\n\n| | |\n|---|---|", escaped(recipient))?;
     for (name, value) in &parts.headers {
         writeln!(out, "| {name} | {} |", escaped(&printable(value)))?;
@@ -123,7 +128,11 @@ fn as_markdown(out: &mut impl Write, campaign: &str, recipient: &str, parts: &Pa
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '~' | '#' | '@' | ':') && c.is_ascii() {
+        if c == '@' {
+            out.push_str(AT);
+            continue;
+        }
+        if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '~' | '#' | ':') && c.is_ascii() {
             out.push('\\');
         }
         out.push(c);

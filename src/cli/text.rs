@@ -43,10 +43,10 @@ pub fn paragraph(text: &str) -> String {
     screen::stdout_columns().map_or_else(|| text.to_owned(), |columns| screen::wrapped(text, columns).join("\n"))
 }
 
-/// The commands that texts name, with the state folder that they need where the person is.
+/// The commands that texts name, with the state folder or the cluster that they need where the person is.
 #[derive(Clone, Debug, Default)]
 pub struct Commands {
-    options: String,
+    options: Vec<String>,
 }
 
 impl Commands {
@@ -59,13 +59,21 @@ impl Commands {
 
     fn unless_usual(state: &Path, usual: &str) -> Self {
         let is_usual = state == Path::new(usual);
-        Self { options: if is_usual { String::new() } else { format!("--state {}", quoted(&state.to_string_lossy())) } }
+        Self { options: if is_usual { Vec::new() } else { vec![format!("--state {}", quoted(&state.to_string_lossy()))] } }
+    }
+
+    /// Those for the cluster of a kubeconfig.
+    #[must_use]
+    pub fn in_cluster(kubeconfig: Option<&Path>) -> Self {
+        let file = kubeconfig.map(|path| format!("--kubeconfig {}", quoted(&path.to_string_lossy())));
+        Self { options: ["--kubernetes".to_owned()].into_iter().chain(file).collect() }
     }
 
     /// The text with its commands completed.
     #[must_use]
     pub fn in_text(&self, text: &str) -> String {
-        with_options(text, &["get", "resume", "promote"], &self.options).into_owned()
+        let complete = |text: String, options: &String| with_options(&text, &["get", "resume", "promote"], options).into_owned();
+        self.options.iter().fold(text.to_owned(), complete)
     }
 }
 
@@ -124,6 +132,9 @@ mod tests {
         ] {
             assert_eq!(Commands::unless_usual(Path::new(state), usual).in_text(text), expected, "{state}");
         }
+        let told = "`mailfleet resume spring --kubernetes` resumes it, `mailfleet get campaigns` shows it";
+        let expected = "`mailfleet resume spring --kubernetes --kubeconfig k` resumes it, `mailfleet get campaigns --kubernetes --kubeconfig k` shows it";
+        assert_eq!(Commands::in_cluster(Some(Path::new("k"))).in_text(told), expected);
         assert_eq!(quoted("it's"), r"'it'\''s'");
     }
 }

@@ -99,6 +99,12 @@ impl RecordedFacts {
         }
     }
 
+    /// The facts where no ledger is at hand.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { reader: None }
+    }
+
     /// Asks on a thread that may block; returns `absent` if there is no ledger.
     async fn ask<T: Send + 'static>(
         &self,

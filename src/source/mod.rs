@@ -22,6 +22,7 @@
 //! 4. `collector` makes snapshots of the changes; `references` fetches the Secrets and ConfigMaps that objects name, and no others.
 //! 5. `policy` says when a status, an event or a finalizer of an object is written; `statuses` queues it, `writes` and `events`
 //!    send it. `repeated` logs a recurring fault once.
+//! 6. `read` reads objects once, for commands that look.
 
 pub(crate) mod cluster;
 pub(crate) mod files;

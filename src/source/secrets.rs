@@ -93,6 +93,16 @@ impl SecretStore {
         &self.documents
     }
 
+    /// The same with these among its documents, where it has none of that name.
+    #[must_use]
+    pub fn with_others(mut self, others: &BTreeMap<Key, SecretData>) -> Self {
+        let documents = Arc::make_mut(&mut self.documents);
+        for (key, data) in others {
+            documents.entry(key.clone()).or_insert_with(|| data.clone());
+        }
+        self
+    }
+
     /// The value of a key.
     ///
     /// # Errors

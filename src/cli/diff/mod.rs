@@ -3,6 +3,7 @@
 //! The sides are found and read (`side`, `git`), the ledger is asked and audiences are counted (`past`), and all else is decided by the code
 //! that decides in a process that sends. `compare` says what differs; `print` shows it.
 
+mod cluster;
 mod documents;
 mod git;
 mod needs;
@@ -41,6 +42,7 @@ use crate::{
     source::{Finding, Options, Severity, Snapshot, is_secret},
     token::unsubscribe::Links,
 };
+use cluster::ClusterArgs;
 use side::{Loaded, Source};
 
 /// The exit code with `--exit-code` where something differs.
@@ -57,6 +59,10 @@ other side); or `-`, standard input:
 
   mailfleet diff git:main objects
   kustomize build overlays/production | mailfleet diff git:main:rendered -
+  mailfleet diff --kubernetes objects
+
+With --kubernetes the cluster is the old side, and what an apply leaves alone is on \
+both. Who was mailed is known by the statuses there, and no state folder is read.
 
 The state folder's ledger says who was mailed; without it, as in CI, the diff says \
 what holds by the documents alone. Each server is taken to pass its test, and each \
@@ -71,12 +77,14 @@ With --exit-code:
   10  something differs
   11  something dangerous does")]
 pub struct DiffArgs {
-    /// The objects as they are.
+    /// The objects as they are; with --kubernetes not given.
     #[arg(value_name = "OLD")]
     old: Source,
     /// The objects as they would be.
-    #[arg(value_name = "NEW")]
-    new: Source,
+    #[arg(value_name = "NEW", required_unless_present = "kubernetes", conflicts_with = "kubernetes")]
+    new: Option<Source>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Exclude from folders what matches this gitignore pattern; repeatable.
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
@@ -180,9 +188,9 @@ pub async fn run(args: DiffArgs) -> ExitCode {
     })
 }
 
-/// Reads both sides, off the threads of the runtime.
-fn load(args: &DiffArgs) -> Result<(Loaded, Loaded), Stop> {
-    if args.old == Source::Input && args.new == Source::Input {
+/// Reads both sides, off the threads of the runtime; in a cluster there is no old one here.
+fn load(args: &DiffArgs) -> Result<(Option<Loaded>, Loaded), Stop> {
+    if args.old == Source::Input && args.new == Some(Source::Input) {
         return Err(Stop::configuration("standard input can be one side only; give the other one as a folder, a file or git:REV"));
     }
     let options = Options {
@@ -193,32 +201,46 @@ fn load(args: &DiffArgs) -> Result<(Loaded, Loaded), Stop> {
         settles: true,
         ..Options::of_process(args.secrets_dir.clone(), Some(args.state.clone()))
     };
-    let found = (side::find(&args.old, &args.new), side::find(&args.new, &args.old));
-    let (old, new) = (found.0.map_err(Stop::configuration)?, found.1.map_err(Stop::configuration)?);
     let load = |found: side::Found| {
         let name = found.name.clone();
         side::load(found, &options).map_err(|findings| Stop::with_findings(findings, format!("nothing of {name} can be read")))
     };
-    Ok((load(old)?, load(new)?))
+    let find = |source: &Source, other: &Source| side::find(source, other).map_err(Stop::configuration);
+    let Some(new) = &args.new else { return Ok((None, load(find(&args.old, &Source::Input)?)?)) };
+    let found = (find(&args.old, new)?, find(new, &args.old)?);
+    Ok((Some(load(found.0)?), load(found.1)?))
 }
 
 /// Compares both sides.
 async fn report(args: &DiffArgs) -> Result<Report, Stop> {
     let for_loading = args.clone();
     let (old, mut new) = blocking(move || load(&for_loading)).await?;
+    let in_cluster = old.is_none();
+    let old = match old {
+        Some(old) => old,
+        None => cluster::load(&args.cluster, &mut new).await.map_err(Stop::configuration)?,
+    };
     let kept = side::keep_what_was_good(&old.snapshot, &mut new.snapshot);
 
     let state = args.state.clone();
     let (before, after) = (old.snapshot.clone(), new.snapshot.clone());
     let unreadable = |error: crate::ledger::LedgerError| Stop::configuration(error.to_string());
-    let past = blocking(move || past::past(&state, [&before, &after])).await.map_err(unreadable)?;
-    let facts = RecordedFacts::open(&args.state).map_err(unreadable)?;
+    // The ledger of this machine knows nothing of what a cluster has sent.
+    let (past, facts) = if in_cluster {
+        (cluster::past(&before), RecordedFacts::none())
+    } else {
+        let past = blocking(move || past::past(&state, [&before, &after])).await.map_err(unreadable)?;
+        (past, RecordedFacts::open(&args.state).map_err(unreadable)?)
+    };
 
     let now_ms = Timestamp::now().as_millisecond();
     let options = options(args);
     let mut worlds = Vec::new();
     for side in [&old, &new] {
         let mut world = offline_world_of(&side.snapshot, facts.clone(), &options, now_ms).await;
+        if in_cluster {
+            cluster::note_runs(&mut world, &past);
+        }
         let missing = assume::fill(&mut world);
         let (snapshot, counted) = (side.snapshot.clone(), world.clone());
         let runtime = tokio::runtime::Handle::current();
@@ -272,7 +294,8 @@ async fn report(args: &DiffArgs) -> Result<Report, Stop> {
         dangerous: dangers.len(),
         campaigns: campaigns.len(),
     };
-    let assumed = words::assumed(&past, &args.state, &kept, [&old, &new], !new_missing.is_empty());
+    let known = if in_cluster { words::Known::ByStatuses } else { words::Known::ByLedger(&args.state) };
+    let assumed = words::assumed(&past, known, &kept, [&old, &new], !new_missing.is_empty());
     Ok(Report {
         old: of_side(old),
         new: of_side(new),

@@ -8,7 +8,10 @@ use std::{
 use super::{Report, Summary, documents::titled, print_findings, words};
 use crate::{
     cli::{
-        present::{OutputFormat, Table},
+        present::{
+            OutputFormat, Table,
+            markdown::{code, escaped},
+        },
         text,
     },
     compare::{Change, ObjectChange, meaning::CampaignMeaning},
@@ -253,53 +256,5 @@ const fn sign(change: Change) -> &'static str {
         Change::Added => "➕",
         Change::Changed => "✏️",
         Change::Removed => "➖",
-    }
-}
-
-/// A text in which Markdown and HTML mean nothing.
-fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    let mut is_code = false;
-    for c in text.chars() {
-        match c {
-            // Texts have commands and names in backticks.
-            '`' => {
-                is_code = !is_code;
-                out.push(c);
-            }
-            c if c.is_control() => out.push(' '),
-            '<' | '>' | '&' | '*' | '_' | '[' | ']' | '~' | '|' | '\\' | '#' | '@' if !is_code => match c {
-                '<' => out.push_str("&lt;"),
-                '>' => out.push_str("&gt;"),
-                '&' => out.push_str("&amp;"),
-                // Nobody is notified because of an address.
-                '@' => out.push_str("&#64;"),
-                c => out.extend(['\\', c]),
-            },
-            c => out.push(c),
-        }
-    }
-    if is_code {
-        out.push('`');
-    }
-    out
-}
-
-fn code(text: &str) -> String {
-    format!("`{}`", text.replace('`', "'"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_people_wrote_is_no_markup_of_a_comment() {
-        assert_eq!(
-            escaped("a <b>*x*</b> @team [l](u) `mailfleet get_x`"),
-            "a &lt;b&gt;\\*x\\*&lt;/b&gt; &#64;team \\[l\\](u) `mailfleet get_x`"
-        );
-        assert_eq!(escaped("an open ` and\na line"), "an open ` and a line`");
-        assert_eq!(code("a`b"), "`a'b`");
     }
 }

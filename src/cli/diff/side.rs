@@ -138,6 +138,11 @@ pub fn load(found: Found, options: &Options) -> Result<Loaded, Vec<Finding>> {
 }
 
 impl Loaded {
+    /// The objects of a cluster.
+    pub fn of_cluster(snapshot: Snapshot, left_out: Vec<String>) -> Self {
+        Self { name: "the cluster".to_owned(), snapshot, left_out, checkout: None }
+    }
+
     /// Words about its objects, without the folder that they were read from: it is another one on the other side.
     pub fn without_folder(&self, words: &str) -> String {
         match &self.checkout {

@@ -16,14 +16,25 @@ use crate::{
 /// The longest value of a field that is shown, characters.
 const VALUE_MAX: usize = 120;
 
+/// How it is known who was mailed.
+#[derive(Clone, Copy, Debug)]
+pub enum Known<'a> {
+    /// By the ledger of a state folder, if there is one.
+    ByLedger(&'a Path),
+    /// By the statuses of a cluster.
+    ByStatuses,
+}
+
 /// The assumptions.
-pub fn assumed(past: &Past, state: &Path, kept: &[(&'static str, Key)], sides: [&Loaded; 2], has_missing: bool) -> Vec<String> {
+pub fn assumed(past: &Past, known: Known<'_>, kept: &[(&'static str, Key)], sides: [&Loaded; 2], has_missing: bool) -> Vec<String> {
     let mut assumed = vec!["Each server passes its test: shares are those of healthy servers.".to_owned()];
-    if !past.is_known {
-        assumed.push(format!(
+    match known {
+        Known::ByLedger(state) if !past.is_known => assumed.push(format!(
             "No ledger is in {}: nobody is known to have been mailed yet. Give --state to compare with a machine that sends.",
             state.display()
-        ));
+        )),
+        Known::ByLedger(_) => {}
+        Known::ByStatuses => assumed.push("Who was mailed is known by the statuses of the campaigns in the cluster.".to_owned()),
     }
     if has_missing {
         assumed.push("Secrets, ConfigMaps and files that are not here are there where campaigns are sent.".to_owned());

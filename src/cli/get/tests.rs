@@ -55,7 +55,7 @@ fn ask(state: &Folder, words: &str) -> Result<String, String> {
     all.extend(["--state", folder]);
     let Command::Get(args) = Cli::try_parse_from(all).map_err(|error| error.to_string())?.command else { unreachable!("it is `get`") };
     let mut out = Vec::new();
-    match show(&args, &mut out) {
+    match find(&args).and_then(|found| show(&args, found, &mut out)) {
         Ok(()) => Ok(String::from_utf8(out).expect("text")),
         Err(Stop::Failed(message)) => Err(message),
         Err(Stop::Closed) => Err("closed".to_owned()),

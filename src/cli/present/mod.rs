@@ -3,6 +3,7 @@
 //! [`tables`] describes the tables. Rows are typed; a table says for each column how it is called and what stands in it.
 
 mod fit;
+pub mod markdown;
 pub mod tables;
 
 use std::{borrow::Cow, io, io::Write};
@@ -231,8 +232,8 @@ impl<R, W: Write> Printer<'_, R, W> {
                 let headings: Vec<&str> = self.columns.iter().map(|column| &*column.heading).collect();
                 writeln!(self.out, "| {} |\n|{}", headings.join(" | "), "---|".repeat(headings.len()))?;
             }
-            let escaped = |cell: &String| cell.replace('\\', "\\\\").replace('|', "\\|");
-            rows.iter().try_for_each(|row| writeln!(self.out, "| {} |", row.iter().map(escaped).collect::<Vec<_>>().join(" | ")))?;
+            let cells = |row: &Vec<String>| row.iter().map(|cell| markdown::cell(cell)).collect::<Vec<_>>().join(" | ");
+            rows.iter().try_for_each(|row| writeln!(self.out, "| {} |", cells(row)))?;
         } else {
             match &layout {
                 Layout::Lines { columns, is_fitted, .. } => {

@@ -27,7 +27,7 @@ fn one_description_makes_every_form() {
         ),
         (
             OutputFormat::Markdown,
-            "| recipient | attempts | new | a note |\n|---|---|---|---|\n| ann@example.com | 1 | yes | x\\|y  [31m |\n| b@example.com | 12 | - | x\\|y  [31m |\n",
+            "| recipient | attempts | new | a note |\n|---|---|---|---|\n| ann&#64;<!-- -->example.com | 1 | yes | x\\|y  \\[31m |\n| b&#64;<!-- -->example.com | 12 | - | x\\|y  \\[31m |\n",
         ),
     ] {
         assert_eq!(printed(format, &rows), expected, "{format:?}");
@@ -106,6 +106,6 @@ fn a_long_table_has_its_headings_once() {
     for format in [OutputFormat::Table, OutputFormat::Markdown] {
         let text = printed(format, &rows);
         assert_eq!(text.to_lowercase().matches("attempts").count(), 1, "{format:?}");
-        assert_eq!(text.matches("ann@").count(), 2_500, "{format:?}");
+        assert_eq!(text.matches("ann").count(), 2_500, "{format:?}");
     }
 }

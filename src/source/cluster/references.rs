@@ -223,8 +223,12 @@ fn is_name(name: &str) -> bool {
             .all(|part| is_end(part.first()) && is_end(part.last()) && part.iter().all(|byte| *byte == b'-' || is_end(Some(byte))))
 }
 
-async fn get(client: &Client, named: &DataRef) -> kube::Result<Content> {
+/// Fetches one; none of a name that no object can have.
+pub(super) async fn get(client: &Client, named: &DataRef) -> kube::Result<Content> {
     let (namespace, name) = (&named.key.namespace, &named.key.name);
+    if !is_name(name) {
+        return Ok(Content::Absent);
+    }
     let found = if named.is_secret {
         let found = Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await;
         found.map(|secret| secret.map(|secret| Content::Secret(values(secret))))
