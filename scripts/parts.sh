@@ -7,6 +7,7 @@ MAILPIT=1.27.11
 CARGO_DENY=0.20.2
 CARGO_CYCLONEDX=0.5.9
 LISTMONK=1.1.0
+ACTIONLINT=1.7.12
 KUBERNETES=$(sed -n 's|.*k8s.io/kubernetes v\([0-9.]*\).*|\1|p' tests/control-plane/go.mod)
 HELM=$(sed -n 's|.*helm.sh/helm/v3 v\([0-9.]*\).*|\1|p' tests/control-plane/go.mod)
 
@@ -19,6 +20,7 @@ part() {
     case $1 in
     mailpit) echo "$cache/mailpit-$MAILPIT" ;;
     listmonk) echo "$cache/listmonk-$LISTMONK" ;;
+    actionlint) echo "$cache/actionlint-$ACTIONLINT" ;;
     cargo-deny) echo "$cache/cargo-deny-$CARGO_DENY" ;;
     cargo-cyclonedx) echo "$cache/cargo-cyclonedx-$CARGO_CYCLONEDX" ;;
     kubernetes) echo "$cache/kubernetes-$KUBERNETES" ;;

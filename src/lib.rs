@@ -29,6 +29,7 @@
 //! - [`traces`]: spans of turns, probes and batches, for a collector.
 //! - `yaml`: trees of YAML with places.
 //! - [`simulate`]: campaigns in simulated time. Pure.
+//! - `forge`: comments of pull requests and statuses of commits, on GitHub, GitLab and Forgejo.
 //! - [`cli`]: one file per command.
 
 #![forbid(unsafe_code)]
@@ -48,6 +49,7 @@ pub(crate) mod dns;
 pub mod egress;
 pub mod engine;
 pub mod feedback;
+pub(crate) mod forge;
 pub mod hours;
 pub(crate) mod inspect;
 pub mod ledger;

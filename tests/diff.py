@@ -5,56 +5,17 @@ Shares are compared with what the sinks took, by a ledger with a fixed seed.
 """
 
 import json
-import os
 import subprocess
-from pathlib import Path
 
 from parts import fleet as fleets
 from parts.process import folder, wait_until
 from parts.report import Cases, require
+from parts.repository import RECIPIENTS, Repository
 from parts.sinks import Sink
 
-RECIPIENTS = 10_000
 # Percent of all messages by which a server's part may differ from its share.
 WITHIN = 2.0
 PASSWORD, OTHER = "correct-horse-7", "battery-staple-9"
-
-
-class Repository:
-    """A git repository whose folder `config` a fleet reads; people and the ledger are not in it."""
-
-    def __init__(self, place: Path, program: Path):
-        self.fleet, self.program, self.folder = fleets.Fleet(place, program), program, place
-        (place / ".gitignore").write_text("*.csv\nstate/\nseed/\n*.out\n*.new\n", encoding="utf-8")
-        self.git("init", "--quiet", "--initial-branch", "main")
-        fleets.write_csv(self.fleet.config / "people.csv", RECIPIENTS)
-
-    def git(self, *words: str) -> str:
-        """A git command that depends on nothing of this machine."""
-        alone = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-        who = ["-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "commit.gpgsign=false"]
-        return subprocess.run(
-            ["git", *who, *words], cwd=self.folder, check=True, capture_output=True, text=True, timeout=60, env=os.environ | alone
-        ).stdout
-
-    def commit(self, *objects: dict):
-        """Writes the objects and commits them."""
-        self.fleet.write("all.yaml", *objects)
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--message", "Change")
-
-    def diff(self, *words, text: str | None = None, environment: dict | None = None) -> tuple[int, str]:
-        """Its exit code and output, from the root of the repository; with the fleet's ledger unless words say otherwise."""
-        state = [] if "--state" in words else ["--state", self.fleet.state]
-        words = [str(word) for word in (self.program, "diff", *words, *state)]
-        done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, timeout=120, input=text, env=environment)
-        return done.returncode, done.stdout + done.stderr
-
-    def report(self, *words, text: str | None = None) -> dict:
-        """The same as JSON."""
-        code, output = self.diff(*words, "-o", "json", text=text)
-        require(code == 0, f"exit {code}: {output}")
-        return json.loads(output)
 
 
 def plan(**weights: int) -> dict:

@@ -23,6 +23,7 @@ mod preview;
 mod progress;
 mod promote;
 mod resume;
+mod review;
 mod run;
 pub mod schema;
 pub(crate) mod screen;
@@ -34,6 +35,7 @@ mod suppressions;
 mod test;
 mod text;
 pub mod validate;
+mod wait;
 mod why;
 
 use std::process::ExitCode;
@@ -69,6 +71,8 @@ pub enum Command {
     Diff(diff::DiffArgs),
     /// Run campaigns in simulated time: who sends how much on which day, and when it ends.
     Simulate(simulate::SimulateArgs),
+    /// Review a pull request: validate, try the servers that change, compare, preview; as one comment on GitHub, GitLab or Forgejo.
+    Review(review::ReviewArgs),
     /// Show the messages of a campaign, as they would be sent, without any server.
     Preview(preview::PreviewArgs),
     /// Check a campaign's messages for problems: placeholders, size, links, images, styles, and bulk sender requirements.
@@ -81,6 +85,8 @@ pub enum Command {
     Dns(dns::DnsArgs),
     /// Show servers, plans, campaigns and runs, or the types of servers.
     Get(get::GetArgs),
+    /// Wait until the conditions of a folder's objects are there, and set the status of a commit.
+    Wait(wait::WaitArgs),
     /// Resume a stopped campaign, or mail recipients of unknown outcome again.
     Resume(resume::ResumeArgs),
     /// Begin the next step of a campaign's rollout.
@@ -135,10 +141,12 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Why(args) => why::why(&args),
         Command::Diff(args) => on_runtime(diff::run(args)),
         Command::Simulate(args) => on_runtime(simulate::run(args)),
+        Command::Review(args) => on_runtime(review::run(args)),
         Command::Preview(args) => on_runtime(preview::run(args)),
         Command::Check(args) => on_runtime(check::run(args)),
         Command::Send(args) => on_runtime(send::run(args)),
         Command::Dns(args) => on_runtime(dns::run(args)),
+        Command::Wait(args) => on_runtime(wait::run(args)),
         Command::Demo(args) => on_runtime(demo::run(args)),
         Command::Test(args) => on_runtime(test::run(args)),
         Command::Sink(args) => on_runtime(sink::run(args)),

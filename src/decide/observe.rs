@@ -1,6 +1,6 @@
 //! Observed state: probes and send failures, kept as small state machines. Pure.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use super::{feedback::WebhookObservation, identity::IdentityObservation};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     chance::jitter,
     providers::Quota,
     report::Report,
-    resources::{Blocker, Duration, Key, Rate, sending_server::EffectiveProbe},
+    resources::{Blocker, ConditionStatus, Duration, Key, Rate, Reason, sending_server::EffectiveProbe},
 };
 
 /// The complete observed state.
@@ -48,6 +48,22 @@ pub enum ProbeResult {
     Failed(Blocker),
     /// This type cannot be probed without sending.
     NotProbeable,
+}
+
+impl ProbeResult {
+    /// What the condition Probed says of it.
+    #[must_use]
+    pub fn words(&self) -> (ConditionStatus, Reason, Cow<'static, str>) {
+        match self {
+            Self::NotProbeable => (
+                ConditionStatus::Unknown,
+                Reason::NotProbeable,
+                "This type of server cannot be probed without sending; it is Active until a send fails.".into(),
+            ),
+            Self::Succeeded => (ConditionStatus::True, Reason::ProbeSucceeded, "Connection successful.".into()),
+            Self::Failed(failure) => (ConditionStatus::False, failure.reason, failure.message.clone().into()),
+        }
+    }
 }
 
 /// The failure that took a server out of routing.

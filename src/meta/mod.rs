@@ -7,6 +7,7 @@ pub(crate) mod command;
 pub(crate) mod condition;
 pub(crate) mod count_or_percent;
 pub(crate) mod duration;
+pub(crate) mod link;
 mod nearest;
 pub(crate) mod net;
 pub mod pattern;

@@ -138,8 +138,8 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
     ("prometheus_client", &["serve"], "metrics are made where they are asked for"),
     (
         "reqwest",
-        &["audience", "egress", "providers", "traces"],
-        "audiences are fetched, vendors asked and traces sent by HTTP, and egress says where",
+        &["audience", "egress", "forge", "providers", "traces"],
+        "audiences are fetched, vendors and forges asked and traces sent by HTTP, and egress says where",
     ),
     (
         "rusqlite",

@@ -1,4 +1,4 @@
-"""Commands that look at a cluster: `get --kubernetes` and `diff --kubernetes`, against what kubectl shows."""
+"""Commands that look at a cluster: `get --kubernetes`, `diff --kubernetes` and `wait --kubernetes`, against what kubectl shows."""
 
 import json
 import subprocess
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from parts import fleet as fleets
 from parts.cluster import environment
+from parts.forge import FakeForge
 from parts.kubeapi import condition_of
 from parts.process import free_port, wait_until
 from parts.report import require
@@ -13,10 +14,10 @@ from parts.report import require
 from .place import QUICK_PROBE, Clusters, people, wait_state, within
 
 
-def command(place: Clusters, *words, kubeconfig: Path | None = None) -> tuple[int, str, str]:
+def command(place: Clusters, *words, kubeconfig: Path | None = None, more: dict | None = None) -> tuple[int, str, str]:
     """A command against the shared plane: its exit code, output and errors."""
     words = [str(word) for word in (place.program, *words, "--kubernetes", "--kubeconfig", kubeconfig or place.plane.kubeconfig)]
-    done = subprocess.run(words, cwd=place.root, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, env=environment())
+    done = subprocess.run(words, cwd=place.root, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, env=environment(**(more or {})))
     return done.returncode, done.stdout, done.stderr
 
 
@@ -134,4 +135,24 @@ def diff_with_a_cluster(place: Clusters) -> str:
     return "5 changes, 1 pruned"
 
 
-CASES = (get_of_a_cluster, diff_with_a_cluster)
+def wait_for_conditions(place: Clusters) -> str:
+    """`wait` ends when the controller has decided on the folder's specs, and the commit has the words of the condition."""
+    api, namespace = place.plane.api, place.namespace("wait")
+    folder = place.new("wait")
+    with place.sink() as sink, place.controller(namespace).start(), FakeForge("github") as forge:
+        for secret, expected in ((None, 0), ("nobody", 1)):
+            auth = {"auth": {"secretRef": {"name": secret}}} if secret else {}
+            objects = within(namespace, fleets.smtp_server("relay", sink.port, auth, probe=QUICK_PROBE), fleets.plan("pro", "relay"))
+            (folder / "all.yaml").write_text("\n---\n".join(json.dumps(one) for one in objects), encoding="utf-8")
+            api.apply(*objects)
+            words = ("wait", folder, "--timeout", "90s", "--commit-status", "github")
+            code, output, errors = command(place, *words, more=forge.variables())
+            require(code == expected, f"{secret}: exit {code}: {output}{errors}")
+        state = [status["state"] for _, status in forge.statuses]
+        require(state == ["pending", "success", "pending", "failure"], f"{forge.statuses}")
+        description = forge.statuses[-1][1]["description"]
+        require("SecretNotFound" in description, description)
+    return description
+
+
+CASES = (get_of_a_cluster, diff_with_a_cluster, wait_for_conditions)

@@ -20,11 +20,8 @@ use siphasher::sip::SipHasher13;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use self::{next::Leads, page::Found};
 pub use self::{next::Next, page::Pointer};
-use self::{
-    next::{Leads, links_to},
-    page::Found,
-};
 use super::{
     Blocker, Progress, Remote,
     columns::EMAIL,
@@ -35,7 +32,7 @@ use super::{
 };
 use crate::{
     backoff::{Backoff, jittered},
-    meta::bound::grouped,
+    meta::{bound::grouped, link::next_of},
     providers::scrub::Scrubber,
 };
 
@@ -200,7 +197,7 @@ impl<'a> Reading<'a> {
             page::Fault::Other(what) if number == 1 => self.fail(what),
             page::Fault::Other(what) => self.fail(format!("page {number}: {what}")),
         })?;
-        let link = links_to(&header);
+        let link = next_of(&header);
         Ok((found.0, Leads { from: url, link, value: found.1 }))
     }
 

@@ -42,6 +42,14 @@ pub struct ClusterArgs {
     pub prune: bool,
 }
 
+impl ClusterArgs {
+    /// No cluster.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { kubernetes: false, kubeconfig: None, namespaces: Vec::new(), prune: false }
+    }
+}
+
 /// Reads the cluster, and makes of the new side what would be there after an apply.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ mod git;
 mod needs;
 mod past;
 mod print;
-mod side;
+pub(super) mod side;
 mod words;
 
 use std::{
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     compare::{
-        Audience, Change, Danger, Identity, Need, ObjectChange, Side, assume, danger,
+        Audience, Change, Danger, Identity, Need, ObjectChange, ObjectKind, Side, assume, danger,
         meaning::{self, CampaignMeaning, ConditionChange},
         objects,
     },
@@ -119,7 +119,7 @@ pub enum DiffOutput {
 /// All that is said of a change.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report {
+pub(super) struct Report {
     old: SideReport,
     new: SideReport,
     summary: Summary,
@@ -212,7 +212,10 @@ fn load(args: &DiffArgs) -> Result<(Option<Loaded>, Loaded), Stop> {
 }
 
 /// Compares both sides.
-async fn report(args: &DiffArgs) -> Result<Report, Stop> {
+///
+/// # Errors
+/// When they cannot be compared.
+pub(super) async fn report(args: &DiffArgs) -> Result<Report, Stop> {
     let for_loading = args.clone();
     let (old, mut new) = blocking(move || load(&for_loading)).await?;
     let in_cluster = old.is_none();
@@ -342,7 +345,48 @@ fn options(args: &DiffArgs) -> EngineOptions {
     }
 }
 
+impl DiffArgs {
+    /// A comparison of a folder with what it was, without a cluster.
+    pub(super) fn of_review(old: Source, new: Source, options: &Options, state: PathBuf) -> Self {
+        Self {
+            old,
+            new: Some(new),
+            cluster: ClusterArgs::none(),
+            exclude: options.exclude.clone(),
+            secrets_dir: options.secrets_dir.clone(),
+            state,
+            plan_namespace: options.plan_namespace.clone(),
+            exit_code: false,
+            output: DiffOutput::Markdown,
+        }
+    }
+}
+
 impl Report {
+    /// The change in Markdown; its documents' findings are told elsewhere.
+    pub(super) fn markdown(&self, has_fields: bool) -> String {
+        let mut out = Vec::new();
+        // Nothing fails that is written into memory.
+        let _ = print::comment(self, print::Detail { title: "What the merge would do", has_fields, has_findings: false }, &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// The change in a line.
+    pub(super) fn line(&self) -> String {
+        print::summary(self.summary)
+    }
+
+    /// How many changes are dangerous.
+    pub(super) const fn dangerous(&self) -> usize {
+        self.summary.dangerous
+    }
+
+    /// The campaigns that are added or changed.
+    pub(super) fn campaigns(&self) -> Vec<Key> {
+        let is_it = |object: &&ObjectChange| object.kind == ObjectKind::Campaign && object.change != Change::Removed;
+        self.objects.iter().filter(is_it).map(|object| Key::new(object.namespace.as_str(), object.name.as_str())).collect()
+    }
+
     /// What is wrong with the documents: faults of both sides, and warnings that only the new one has.
     fn findings(&self) -> impl Iterator<Item = &Finding> {
         let is_known = |finding: &Finding| {

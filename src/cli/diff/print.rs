@@ -93,7 +93,7 @@ fn named(campaign: &CampaignMeaning) -> String {
 }
 
 /// `1 added, 2 changed, 0 removed; 1 dangerous change.`
-fn summary(summary: Summary) -> String {
+pub fn summary(summary: Summary) -> String {
     if summary.is_empty() {
         return "No changes.".to_owned();
     }
@@ -176,19 +176,35 @@ fn danger(danger: &crate::compare::Danger) -> String {
 /// When the output cannot be written.
 pub fn markdown(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let mut whole = Vec::new();
-    comment(report, true, &mut whole)?;
+    comment(report, Detail { title: "Mailfleet", has_fields: true, has_findings: true }, &mut whole)?;
     if whole.len() > COMMENT_MAX {
         whole.clear();
-        comment(report, false, &mut whole)?;
+        comment(report, Detail { title: "Mailfleet", has_fields: false, has_findings: true }, &mut whole)?;
     }
     out.write_all(&whole)
 }
 
-fn comment(report: &Report, has_fields: bool, mut out: &mut Vec<u8>) -> io::Result<()> {
+/// How much of a change Markdown shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Detail {
+    /// What stands before the summary.
+    pub title: &'static str,
+    /// Whether the fields of objects are shown, or only counted.
+    pub has_fields: bool,
+    /// Whether faults and warnings of the documents are shown.
+    pub has_findings: bool,
+}
+
+/// The change in Markdown, with so much of it.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn comment(report: &Report, detail: Detail, mut out: &mut Vec<u8>) -> io::Result<()> {
     let name = |name: &str| code(name);
-    writeln!(out, "### Mailfleet: {}\n", summary(report.summary))?;
+    writeln!(out, "### {}: {}\n", detail.title, summary(report.summary))?;
     writeln!(out, "{} → {}", name(&report.old.name), name(&report.new.name))?;
-    let faults = report.findings().map(|finding| escaped(&finding.to_string())).collect();
+    let findings = detail.has_findings.then(|| report.findings());
+    let faults = findings.into_iter().flatten().map(|finding| escaped(&finding.to_string())).collect();
     let list = |out: &mut Vec<u8>, heading: &str, lines: Vec<String>| -> io::Result<()> {
         if lines.is_empty() {
             return Ok(());
@@ -231,7 +247,7 @@ fn comment(report: &Report, has_fields: bool, mut out: &mut Vec<u8>) -> io::Resu
     }
     for object in &report.objects {
         let heading = format!("{} {}", sign(object.change), escaped(&heading(object)));
-        if !has_fields {
+        if !detail.has_fields {
             writeln!(out, "- {heading}, {}", counted(object.fields.len(), "field", "fields"))?;
             continue;
         }

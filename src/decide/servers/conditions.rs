@@ -46,16 +46,8 @@ fn failed(kind: ConditionType, blocker: &Blocker) -> Condition {
 }
 
 fn probed(observation: &ServerObservation) -> Condition {
-    let (status, reason, message): (_, _, Cow<'static, str>) = match &observation.last_probe {
-        None => (ConditionStatus::Unknown, Reason::NotProbedYet, NOT_PROBED.into()),
-        Some(ProbeResult::NotProbeable) => (
-            ConditionStatus::Unknown,
-            Reason::NotProbeable,
-            "This type of server cannot be probed without sending; it is Active until a send fails.".into(),
-        ),
-        Some(ProbeResult::Succeeded) => (ConditionStatus::True, Reason::ProbeSucceeded, "Connection successful.".into()),
-        Some(ProbeResult::Failed(failure)) => (ConditionStatus::False, failure.reason, failure.message.clone().into()),
-    };
+    let not_yet = (ConditionStatus::Unknown, Reason::NotProbedYet, NOT_PROBED.into());
+    let (status, reason, message) = observation.last_probe.as_ref().map_or(not_yet, ProbeResult::words);
     Condition::new(ConditionType::Probed, status, reason, message)
 }
 
