@@ -27,6 +27,7 @@
 //! - [`hours`]: whether it is a time at which a campaign may send; `zones`: time zones by name.
 //! - `people`: for whom a campaign is.
 //! - [`traces`]: spans of turns, probes and batches, for a collector.
+//! - `present`: what people see of objects, whoever shows it.
 //! - `yaml`: trees of YAML with places.
 //! - [`simulate`]: campaigns in simulated time. Pure.
 //! - `forge`: comments of pull requests and statuses of commits, on GitHub, GitLab and Forgejo.
@@ -56,6 +57,7 @@ pub mod ledger;
 pub(crate) mod message;
 pub mod meta;
 pub(crate) mod people;
+pub(crate) mod present;
 pub mod providers;
 pub mod report;
 pub mod resources;

@@ -1,7 +1,6 @@
 //! `mailfleet get`: the current state, from the status files and the ledger, or from the statuses of a cluster.
 
 use std::{
-    borrow::Cow,
     io::{self, Write},
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -12,10 +11,7 @@ use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-mod promise;
 mod types;
-
-use promise::promise;
 
 use super::{
     objects::{self, Found, objects, objects_in_cluster},
@@ -23,12 +19,13 @@ use super::{
         OutputFormat, Table, markdown,
         tables::{self, Conditions, Shown},
     },
-    text::{self, Commands, SAID, paragraph, without_said},
+    text::{self, Commands, paragraph},
 };
 use crate::{
     ledger::{LedgerError, LedgerReader, RunKey, RunSummary, is_in_use},
+    present::{promise::promise, words::told_once},
     resources::{
-        Campaign, Condition, DEFAULT_NAMESPACE, Key, Kind, Plan, SendingServer, campaign::CampaignStatus, fate::Fate, plan::PlanStatus,
+        Campaign, DEFAULT_NAMESPACE, Key, Kind, Plan, SendingServer, campaign::CampaignStatus, fate::Fate, plan::PlanStatus,
         sending_server::SendingServerStatus,
     },
     source::status,
@@ -332,22 +329,6 @@ fn print_details<R>(args: &GetArgs, table: &Table<R>, rows: Vec<R>, mut out: &mu
     }
     writeln!(out)?;
     table.print(args.output, &mut out, rows)
-}
-
-/// The conditions of a status for people: what stands above a message is not said again, and commands are as they have to be typed.
-fn told_once(status: &impl Conditions, commands: &Commands) -> Vec<Condition> {
-    let mut conditions = status.conditions().to_vec();
-    let mut said: Vec<Cow<'static, str>> = Vec::new();
-    for condition in &mut conditions {
-        let message = std::mem::take(&mut condition.message);
-        condition.message = if said.iter().any(|said| said.contains(&*message)) {
-            SAID.into()
-        } else {
-            without_said(&commands.in_text(&message), status.sentences()).into()
-        };
-        said.push(message);
-    }
-    conditions
 }
 
 fn show_runs(args: &GetArgs, out: &mut impl Write) -> Result<(), Stop> {

@@ -13,13 +13,14 @@ use tokio::sync::watch;
 use super::{
     json_log,
     screen::{self, Colour, Line},
-    text::{Commands, without_said},
+    text::Commands,
 };
 use crate::{
     backoff::Backoff,
     decide::CampaignDecision,
     engine::View,
     meta::bound::{counted, grouped},
+    present::words::without_said,
     resources::{
         ConditionType, Key, Reason,
         campaign::{CampaignState, CampaignStatus},

@@ -156,8 +156,8 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
     ("jsonschema", &["source"], "schemas are evaluated where documents are judged"),
     (
         "crate::ledger",
-        &["ledger", "report", "people", "dispatch", "engine", "simulate", "cli"],
-        "who was mailed is asked of the ledger by dispatch and engine; people keeps lists in a file as the ledger does",
+        &["ledger", "report", "people", "dispatch", "engine", "present", "simulate", "cli"],
+        "who was mailed is asked of the ledger by dispatch and engine; people keeps lists in a file as the ledger does; present shows what it knows",
     ),
     ("crate::source", &["source", "engine", "cli"], "what the source reads reaches the others as plain data"),
     (

@@ -7,12 +7,8 @@ use std::borrow::Cow;
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use crate::cli::screen::wrapped;
+use crate::{cli::screen::wrapped, present::TEXT_MIN};
 
-/// The narrowest column of texts, which are wrapped between words.
-pub const TEXT_MIN: usize = 20;
-/// The narrowest column of names and addresses, which are wrapped within.
-pub const NAME_MIN: usize = 30;
 /// Between two columns.
 pub const GAP: usize = 2;
 
