@@ -9,6 +9,7 @@ mod ending;
 mod facts;
 mod feedback;
 mod handles;
+mod history;
 mod identities;
 mod lookup;
 mod mailboxes;
@@ -36,11 +37,12 @@ use ending::{are_probed, ended, notes, without_ledger};
 pub(crate) use facts::{renamed, sends_alike};
 pub(crate) use feedback::record;
 pub(crate) use handles::build_server;
+pub(crate) use history::record_history;
 pub(crate) use identities::subject;
 pub use lookup::{offline_world_of, world_of};
 pub use options::{EngineOptions, Returns};
 pub(crate) use probes::probe_once;
-pub use view::{ConfigRead, Measured, ProbeOutcome, View};
+pub use view::{ConfigRead, Measured, Objects, ProbeOutcome, View};
 pub use webhooks::Webhooks;
 
 use crate::{
@@ -264,7 +266,9 @@ impl Engine {
     fn show(&self, decision: Arc<Decision>) {
         let (report, webhooks) = (self.observed.report.clone(), self.lookup.webhooks().0);
         let (measured, config) = (self.measured.clone(), self.config.clone());
-        self.view.send_replace(View { decision, report, turned_at: Some(Instant::now()), measured, config, webhooks });
+        let Snapshot { servers, plans, campaigns, .. } = &*self.snapshot;
+        let objects = Objects { servers: servers.clone(), plans: plans.clone(), campaigns: campaigns.clone() };
+        self.view.send_replace(View { decision, report, turned_at: Some(Instant::now()), measured, config, webhooks, objects });
     }
 
     /// Why the loop ends now, if it does.

@@ -241,6 +241,7 @@ impl Process {
             );
         }
         let (came_back, recording) = engine::record(ledger.clone(), batches);
+        let history = (!args.dry_run).then(|| tokio::spawn(engine::record_history(ledger.clone(), state_dir.clone(), seen.clone())));
         let control = control::serve(&state_dir, &ledger, keys.clone());
         let returns = Returns {
             unsubscribe: keys.as_ref().map(Tokens::new),
@@ -276,6 +277,11 @@ impl Process {
         // What was brought before is recorded.
         drop((intake, listening, control));
         let _ = tokio::time::timeout(StdDuration::from_secs(2), recording).await;
+        if let Some(mut history) = history
+            && tokio::time::timeout(StdDuration::from_secs(2), &mut history).await.is_err()
+        {
+            history.abort();
+        }
         // The last handle waits for the database.
         let _ = tokio::task::spawn_blocking(move || drop(ledger)).await;
         if !is_quiet && result.is_ok() {

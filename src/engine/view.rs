@@ -12,6 +12,7 @@ use super::Webhooks;
 use crate::{
     decide::{Decision, ProbeResult},
     report::{Report, Timing},
+    resources::{Campaign, Plan, SendingServer},
     source::{ByName, Snapshot},
 };
 
@@ -30,6 +31,19 @@ pub struct View {
     pub config: ConfigRead,
     /// Where the calls of vendors are taken.
     pub webhooks: Arc<Webhooks>,
+    /// The objects, as they were read last.
+    pub objects: Objects,
+}
+
+/// The objects of a source, shared with it; without their Secrets.
+#[derive(Clone, Default)]
+pub struct Objects {
+    /// The sending servers.
+    pub servers: ByName<SendingServer>,
+    /// The plans.
+    pub plans: ByName<Plan>,
+    /// The campaigns.
+    pub campaigns: ByName<Campaign>,
 }
 
 /// How long the work of the control plane took, since the process started.

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 use super::{
     Changes, Ledger, LedgerError, LedgerReader, RunId,
     error::Fault,
+    history,
     suppressions::{self, hashes},
     writer::Writer,
 };
@@ -139,6 +140,8 @@ impl Writer {
                     .execute("DELETE FROM bad_rows WHERE run_id = ?1 AND instr(lower(what), ?2) > 0", params![run.0, person])?
                     as u64;
             }
+            // A condition may quote a reply, and a reply the address.
+            history::erase(connection, person)?;
             Ok(forgotten)
         })?;
         self.rewrite()?;

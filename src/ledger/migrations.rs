@@ -8,10 +8,10 @@ use rusqlite::Connection;
 use super::{error::Fault, meta};
 
 /// The version of `schema.sql`, to which the last step leads.
-pub(super) const VERSION: i64 = 7;
+pub(super) const VERSION: i64 = 8;
 
 /// The step that leads away from each version, the first from version 1. A step drops the views it breaks: they are written afterwards.
-pub(super) const STEPS: [&str; 6] = [
+pub(super) const STEPS: [&str; 7] = [
     // The key of messages gets the partition; held messages, guards and resumption are added. `stopped_*` was never written.
     "DROP VIEW recipients;
     DROP VIEW campaigns;
@@ -155,6 +155,21 @@ pub(super) const STEPS: [&str; 6] = [
     DROP VIEW IF EXISTS campaigns;
     ALTER TABLE runs ADD COLUMN excluded INTEGER NOT NULL DEFAULT 0;
     UPDATE meta SET value = 0 WHERE key = 'fates';",
+    // What changed of objects, and when.
+    "CREATE TABLE history (
+        id INTEGER PRIMARY KEY,
+        at_ms INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        namespace TEXT NOT NULL,
+        name TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        what TEXT NOT NULL,
+        status TEXT NOT NULL,
+        state TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        message TEXT NOT NULL
+    );
+    CREATE INDEX history_by_object ON history (kind, namespace, name, id);",
 ];
 
 /// Migrates the database from `version` to this one's.

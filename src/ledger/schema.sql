@@ -1,4 +1,4 @@
--- The ledger's tables, version 7; its views are made from the table of fates (schema.rs). docs/ledger.md explains them;
+-- The ledger's tables, version 8; its views are made from the table of fates (schema.rs). docs/ledger.md explains them;
 -- times are milliseconds since 1970-01-01 UTC.
 
 -- schema: version of this schema; seed: random, feeds every pick; epoch: raised each time a process opens the ledger to send;
@@ -220,3 +220,21 @@ CREATE TABLE suppressions (
     detail TEXT NOT NULL,
     PRIMARY KEY (namespace, person, topic, reason)
 ) WITHOUT ROWID;
+
+-- What changed of objects, for people: the newest rows. what: the type of a condition, Spec or Object. status: that of the condition, or
+-- Added, Changed or Removed. state: that of the object then. Nothing is decided by it.
+CREATE TABLE history (
+    id INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    what TEXT NOT NULL,
+    status TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    message TEXT NOT NULL
+);
+
+CREATE INDEX history_by_object ON history (kind, namespace, name, id);

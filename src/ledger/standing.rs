@@ -236,7 +236,7 @@ fn days(connection: &Connection, server: i64, since_day: i64) -> Result<BTreeMap
 }
 
 /// The four sums behind the first column.
-fn judged(row: &rusqlite::Row<'_>) -> rusqlite::Result<Judged> {
+pub(super) fn judged(row: &rusqlite::Row<'_>) -> rusqlite::Result<Judged> {
     let count = |at: usize| Ok::<_, rusqlite::Error>(row.get::<_, i64>(at)?.max(0).cast_unsigned());
     Ok(Judged { accepted: count(1)?, rejected: count(2)?, bounced: count(3)?, complained: count(4)? })
 }

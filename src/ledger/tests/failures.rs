@@ -231,7 +231,7 @@ fn bad_files_have_clear_messages() {
         ("a damaged page", garbage, Corrupt, "restore it from a backup"),
         ("another program's", with_sql("PRAGMA application_id = 77"), Corrupt, "a database of another program"),
         ("no version", with_sql("DELETE FROM meta"), Corrupt, "has no `schema`"),
-        ("a newer one", with_sql("UPDATE meta SET value = 99 WHERE key = 'schema'"), NewerVersion, "(schema 99, this one knows 7)"),
+        ("a newer one", with_sql("UPDATE meta SET value = 99 WHERE key = 'schema'"), NewerVersion, "(schema 99, this one knows 8)"),
         ("one with newer fates", with_sql("UPDATE meta SET value = 99 WHERE key = 'fates'"), NewerVersion, "knows more outcomes"),
     ];
     for (what, bytes, kind, words) in cases {

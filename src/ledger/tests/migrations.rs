@@ -5,13 +5,14 @@
 use super::*;
 
 /// What each version before wrote, from version 1 on.
-const DUMPS: [&str; 6] = [
+const DUMPS: [&str; 7] = [
     include_str!("../../../tests/ledgers/schema-1.sql"),
     include_str!("../../../tests/ledgers/schema-2.sql"),
     include_str!("../../../tests/ledgers/schema-3.sql"),
     include_str!("../../../tests/ledgers/schema-4.sql"),
     include_str!("../../../tests/ledgers/schema-5.sql"),
     include_str!("../../../tests/ledgers/schema-6.sql"),
+    include_str!("../../../tests/ledgers/schema-7.sql"),
 ];
 
 fn of_dump(dump: &str) -> Folder {

@@ -1,0 +1,300 @@
+//! What changed of objects, and when: conditions, states and specs, for the dashboard. Nothing is decided by it.
+//!
+//! It is bounded: of each object the newest rows are kept, and of all objects together the newest.
+
+use rusqlite::{Connection, Row, params};
+
+use super::{
+    Ledger, LedgerReader, RunId,
+    error::{Fault, LedgerError},
+    writer::Writer,
+};
+use crate::{
+    feedback::Judged,
+    meta::bound,
+    resources::{Key, fate::Fate},
+};
+
+/// Rows of one object that are kept.
+const OF_OBJECT_MAX: i64 = 200;
+/// Rows of all objects that are kept.
+const ROWS_MAX: i64 = 200_000;
+/// The bytes of a message that are kept.
+const MESSAGE_MAX: usize = 2000;
+/// The newest messages of a run among which failures are looked for.
+const LOOKED_AT_MAX: i64 = 20_000;
+const HOUR_MS: i64 = 3_600_000;
+
+/// Something that changed of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// When it was noticed, milliseconds since 1970.
+    pub at_ms: i64,
+    /// `SendingServer`, `Plan` or `Campaign`.
+    pub kind: String,
+    /// The object.
+    pub key: Key,
+    /// The generation of its spec.
+    pub generation: i64,
+    /// What changed: the type of a condition, `Spec`, or `Object`.
+    pub what: String,
+    /// What it is now: the status of the condition; `Added`, `Changed` or `Removed`.
+    pub status: String,
+    /// The state of the object then, where it has one.
+    pub state: String,
+    /// Why, as one word.
+    pub reason: String,
+    /// Why, in words; of a spec, the fields that changed, one a line.
+    pub message: String,
+}
+
+/// A row of the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// Its number: later rows have larger ones.
+    pub id: i64,
+    /// What changed.
+    pub transition: Transition,
+}
+
+/// Which rows of the history are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HistoryOf {
+    /// Those of this object, by kind and key; of all when absent.
+    pub object: Option<(String, Key)>,
+    /// Those of objects of this kind.
+    pub kind: Option<String>,
+    /// Those about this: the type of a condition, `Spec` or `Object`.
+    pub what: Option<String>,
+    /// Those of objects whose `namespace/name` contains this text.
+    pub text: Option<String>,
+    /// Those before this row.
+    pub before: Option<i64>,
+}
+
+/// A message of a run that was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The address.
+    pub recipient: String,
+    /// What became of it.
+    pub fate: Fate,
+    /// `namespace/name` of the last server.
+    pub server: Option<String>,
+    /// When, milliseconds since 1970.
+    pub at_ms: i64,
+    /// The server's reply, or why the template failed.
+    pub reply: Option<String>,
+}
+
+impl Ledger {
+    /// Records what changed; all of it or nothing.
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing that is sent depends on it.
+    pub async fn note_transitions(&self, transitions: Vec<Transition>) -> Result<(), LedgerError> {
+        self.call(move |writer| writer.note_transitions(&transitions)).await
+    }
+}
+
+impl Writer {
+    fn note_transitions(&mut self, transitions: &[Transition]) -> Result<(), LedgerError> {
+        self.book.transaction(|connection| write(connection, transitions, OF_OBJECT_MAX, ROWS_MAX))
+    }
+}
+
+fn write(connection: &Connection, transitions: &[Transition], of_object: i64, all: i64) -> Result<(), Fault> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO history (at_ms, kind, namespace, name, generation, what, status, state, reason, message)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?;
+    let mut trim = connection.prepare_cached(
+        "DELETE FROM history WHERE kind = ?1 AND namespace = ?2 AND name = ?3 AND id <= (SELECT id FROM history
+            WHERE kind = ?1 AND namespace = ?2 AND name = ?3 ORDER BY id DESC LIMIT 1 OFFSET ?4)",
+    )?;
+    for one in transitions {
+        let (namespace, name) = (&*one.key.namespace, &*one.key.name);
+        let message = bound::bounded(one.message.as_str().into(), MESSAGE_MAX);
+        insert.execute(params![
+            one.at_ms,
+            one.kind,
+            namespace,
+            name,
+            one.generation,
+            one.what,
+            one.status,
+            one.state,
+            one.reason,
+            message
+        ])?;
+        trim.execute(params![one.kind, namespace, name, of_object])?;
+    }
+    connection.prepare_cached("DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?1")?.execute([all])?;
+    Ok(())
+}
+
+/// Takes a person's address out of what was recorded.
+pub(super) fn erase(connection: &Connection, person: &str) -> Result<u64, Fault> {
+    let erased = connection.execute("UPDATE history SET message = '' WHERE instr(lower(message), ?1) > 0", [person])?;
+    Ok(erased as u64)
+}
+
+const COLUMNS: &str = "id, at_ms, kind, namespace, name, generation, what, status, state, reason, message";
+
+fn row(row: &Row<'_>) -> rusqlite::Result<HistoryRow> {
+    let key = Key::new(row.get::<_, String>(3)?, row.get::<_, String>(4)?);
+    let transition = Transition {
+        at_ms: row.get(1)?,
+        kind: row.get(2)?,
+        key,
+        generation: row.get(5)?,
+        what: row.get(6)?,
+        status: row.get(7)?,
+        state: row.get(8)?,
+        reason: row.get(9)?,
+        message: row.get(10)?,
+    };
+    Ok(HistoryRow { id: row.get(0)?, transition })
+}
+
+impl LedgerReader {
+    /// The newest rows of the history that are wanted, the newest first, `limit` at most.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn history(&self, of: &HistoryOf, limit: usize) -> Result<Vec<HistoryRow>, LedgerError> {
+        let (mut clauses, mut values): (Vec<&str>, Vec<rusqlite::types::Value>) =
+            (vec!["id < ?"], vec![of.before.unwrap_or(i64::MAX).into()]);
+        if let Some((kind, key)) = &of.object {
+            clauses.push("kind = ? AND namespace = ? AND name = ?");
+            values.extend([kind.clone().into(), key.namespace.to_string().into(), key.name.to_string().into()]);
+        }
+        for (clause, value) in
+            [("kind = ?", &of.kind), ("what = ?", &of.what), ("instr(lower(namespace || '/' || name), lower(?)) > 0", &of.text)]
+        {
+            if let Some(value) = value {
+                clauses.push(clause);
+                values.push(value.clone().into());
+            }
+        }
+        values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
+        let sql = format!("SELECT {COLUMNS} FROM history WHERE {} ORDER BY id DESC LIMIT ?", clauses.join(" AND "));
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map(rusqlite::params_from_iter(values), row)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The newest row of each thing of each object.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn newest_of_all(&self) -> Result<Vec<Transition>, LedgerError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM history WHERE id IN (SELECT max(id) FROM history GROUP BY kind, namespace, name, what) ORDER BY id"
+        );
+        self.read(|connection| {
+            let mut statement = connection.prepare(&sql)?;
+            let rows = statement.query_map([], |found| Ok(row(found)?.transition))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// What came of messages, by the hour (its start, milliseconds since 1970) in which a server took them: through one server, or through all.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn by_hour(&self, since_ms: i64, server: Option<&str>) -> Result<Vec<(i64, Judged)>, LedgerError> {
+        self.sums(HOUR_MS, since_ms, server)
+    }
+
+    /// The same by the UTC day.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn by_day(&self, since_ms: i64, server: Option<&str>) -> Result<Vec<(i64, Judged)>, LedgerError> {
+        self.sums(24 * HOUR_MS, since_ms, server)
+    }
+
+    fn sums(&self, per_ms: i64, since_ms: i64, server: Option<&str>) -> Result<Vec<(i64, Judged)>, LedgerError> {
+        self.read(|connection| {
+            // By server, so that only the rows of that time are read.
+            let mut statement = connection.prepare_cached(
+                "SELECT r.from_ms / ?1 * ?1 AS at, sum(r.accepted), sum(r.rejected), sum(r.bounced), sum(r.complained)
+                 FROM servers s CROSS JOIN results r ON r.server_id = s.id AND r.from_ms >= ?2
+                 WHERE ?3 IS NULL OR s.name = ?3 GROUP BY at ORDER BY at",
+            )?;
+            let rows = statement.query_map(params![per_ms, since_ms, server], |row| Ok((row.get(0)?, super::standing::judged(row)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Messages of a run that were not accepted, among its newest, the newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn failures(&self, run: RunId) -> Result<Vec<Failure>, LedgerError> {
+        let wanted = [Fate::Rejected, Fate::Expired, Fate::Unknown, Fate::RenderFailed, Fate::Held, Fate::Deferred];
+        let wanted = wanted.into_iter().fold(0_i64, |bits, fate| bits | 1 << fate.number());
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT m.recipient, m.state, s.name, m.updated_at_ms, m.reply FROM messages m LEFT JOIN servers s ON s.id = m.server_id
+                 WHERE m.run_id = ?1 AND m.partition = 0 AND (?2 >> m.state) & 1
+                    AND m.seq > (SELECT coalesce(max(seq), 0) FROM messages WHERE run_id = ?1 AND partition = 0) - ?3
+                 ORDER BY m.seq DESC",
+            )?;
+            let mut rows = statement.query(params![run.0, wanted, LOOKED_AT_MAX])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let Some(fate) = Fate::from_number(row.get(1)?) else { continue };
+                found.push(Failure { recipient: row.get(0)?, fate, server: row.get(2)?, at_ms: row.get(3)?, reply: row.get(4)? });
+            }
+            Ok(found)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transition(name: &str, number: i64) -> Transition {
+        Transition {
+            at_ms: number,
+            kind: "SendingServer".into(),
+            key: Key::new("ops", name),
+            generation: 1,
+            what: "Ready".into(),
+            status: "False".into(),
+            state: "Inactive".into(),
+            reason: "TimedOut".into(),
+            message: format!("{number} {}", "x".repeat(3 * MESSAGE_MAX)),
+        }
+    }
+
+    #[test]
+    fn the_newest_rows_of_an_object_and_of_all_are_kept() {
+        let connection = Connection::open_in_memory().expect("a database");
+        connection.execute_batch(include_str!("schema.sql")).expect("the schema");
+        for number in 0..30 {
+            write(&connection, &[transition("a", number), transition(&format!("b{number}"), number)], 5, 20).expect("written");
+        }
+        let ask = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a number");
+        assert_eq!(ask("SELECT count(*) FROM history WHERE name = 'a'"), 5);
+        assert_eq!(ask("SELECT min(at_ms) FROM history WHERE name = 'a'"), 25);
+        assert!(ask("SELECT count(*) FROM history") <= 20, "{}", ask("SELECT count(*) FROM history"));
+        assert!(ask("SELECT max(length(message)) FROM history") <= i64::try_from(MESSAGE_MAX).expect("small"));
+    }
+
+    #[test]
+    fn who_is_forgotten_is_in_no_message() {
+        let connection = Connection::open_in_memory().expect("a database");
+        connection.execute_batch(include_str!("schema.sql")).expect("the schema");
+        let said = |message: &str| Transition { message: message.into(), ..transition("a", 1) };
+        write(&connection, &[said("550 <Ann@Example.com> is gone"), said("550 <bob@example.com> is gone")], 5, 20).expect("written");
+        assert_eq!(erase(&connection, "ann@example.com").expect("erased"), 1);
+        let left: String = connection.query_row("SELECT group_concat(message) FROM history", [], |row| row.get(0)).expect("a text");
+        assert!(left.contains("bob@") && !left.to_lowercase().contains("ann@"), "{left}");
+    }
+}
