@@ -29,6 +29,7 @@ part() {
     argocd) echo "$cache/argocd-differ-$(digest tests/argocd/go.mod tests/argocd/go.sum tests/argocd/main.go)" ;;
     mysql) echo "$cache/mysql-login-$(digest tests/mysql/go.mod tests/mysql/go.sum tests/mysql/main.go)" ;;
     prometheus) echo "$cache/prometheus-debian" ;;
+    browser) echo "$cache/browser-npm-$(digest tests/browser/package.json)" ;;
     npm) echo "$cache/judges-npm-$(digest tests/judges/package.json)" ;;
     python) echo "$cache/judges-python-$(digest tests/judges/requirements.txt)" ;;
     *) echo "no part is called $1" >&2 && return 1 ;;

@@ -51,7 +51,7 @@ VALUES = {
         "service": {"annotations": {"example.com/a": "b"}},
         "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
         "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}, "runbookUrl": "https://wiki.example.com/mailfleet"},
-        "dashboard": {"enabled": True, "annotations": {"grafana_folder": "Mail"}},
+        "grafanaDashboard": {"enabled": True, "annotations": {"grafana_folder": "Mail"}},
         "podDisruptionBudget": {"enabled": True},
         "public": {
             "enabled": True,
@@ -62,6 +62,7 @@ VALUES = {
             "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "news-tls", "annotations": {"example.com/a": "b"}},
         },
         "keys": {"existingSecret": "mailfleet-keys"},
+        "dashboard": {"tokenSecret": "mailfleet-dashboard", "proxyHeader": "X-Forwarded-User", "recipients": True},
         "networkPolicy": {
             "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
             "egress": [{"ports": [{"port": 587}, {"port": 443}, {"port": 53, "protocol": "UDP"}]}],
@@ -90,6 +91,7 @@ REFUSED = [
     ({"persistence": {"accessModes": ["ReadWriteMany"]}}, "accessModes"),
     ({"persistence": {"accessModes": []}}, "accessModes"),
     ({"admin": {"port": 80}}, "port"),
+    ({"dashboard": {"recipients": "yes"}}, "recipients"),
     ({"leaseDuration": "15"}, "leaseDuration"),
     ({"image": {"digest": "sha256:abc"}}, "digest"),
     ({"denyPrivateNetworks": "no"}, "denyPrivateNetworks"),
@@ -159,7 +161,7 @@ def coherent(objects: list[dict], values: dict):
             require([rule["alert"] for rule in rules] == alerts.names() and urls == {values["prometheusRule"]["runbookUrl"]}, f"{urls}")
         elif obj["kind"] == "ConfigMap" and "mailfleet.json" in obj["data"]:
             require(obj["metadata"]["labels"]["grafana_dashboard"] == "1", f"{obj['metadata']}")
-            require(json.loads(obj["data"]["mailfleet.json"]) == json.loads((CHART / "files/dashboard.json").read_text()), "the dashboard is another")
+            require(json.loads(obj["data"]["mailfleet.json"]) == json.loads((CHART / "files/grafana-dashboard.json").read_text()), "the dashboard is another")
         elif obj["kind"] in ("RoleBinding", "ClusterRoleBinding"):
             account = pod["spec"]["serviceAccountName"]
             require(obj["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}], f"{obj['subjects']}")

@@ -7,11 +7,12 @@ Covers every type of server and every form of the secret, in the probe and in th
 import json
 import os
 import time
+import urllib.request
 
 from parts import fleet as fleets
 from parts import ledgerfile
 from parts.echoes import FORMS, EchoApi, EchoSmtp, dense, traces
-from parts.process import Process, folder, wait_until
+from parts.process import Process, folder, free_port, wait_until
 from parts.report import Cases, require
 from parts.vendors import MORE, SPEC, VENDORS
 
@@ -77,12 +78,20 @@ def echoes(fleet) -> int:
     return sum(text.count("you sent ***") for text in (*texts, *ledgerfile.dump(fleet.state).values()))
 
 
+def page(port: int, target: str) -> str:
+    """A page of the dashboard."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{target}", timeout=60) as answer:
+        return answer.read().decode()
+
+
 def run(fleet, ready, seconds: float, least: int = 0):
     """Runs until `ready`, and until statuses and ledger show so many echoes, with the most verbose log."""
     output = fleet.folder / "run-1.out"
     os.environ["MAILFLEET_LOG"] = "trace"
     try:
-        process = Process([fleet.program, "run", fleet.config, "--state", fleet.state, *fleet.options], output)
+        port = free_port()
+        admin = [f"--admin-address=127.0.0.1:{port}", "--dashboard-recipients"]
+        process = Process([fleet.program, "run", fleet.config, "--state", fleet.state, *admin, *fleet.options], output)
     finally:
         del os.environ["MAILFLEET_LOG"]
     end = time.monotonic() + seconds
@@ -96,6 +105,12 @@ def run(fleet, ready, seconds: float, least: int = 0):
         objects = [json.loads(text) for text in (fleet.config / "fleet.yaml").read_text().split("---\n") if text]
         shown = [fleet.status_path(obj["kind"], obj["metadata"]["name"]) for obj in objects if obj["kind"] in ("SendingServer", "Campaign")]
         wait_until(lambda: all(path.exists() for path in shown), 120, "a status of every object", every=1)
+        paths = {"SendingServer": "servers", "Campaign": "campaigns", "Plan": "plans"}
+        targets = [f"/{paths[obj['kind']]}/default/{obj['metadata']['name']}" for obj in objects if obj["kind"] in paths]
+        pages = [page(port, target) for target in ["/", "/servers", "/campaigns", "/plans", "/audit", *targets]]
+        require(any("you sent ***" in text for text in pages) or not least, "the dashboard shows no echo")
+        # What Mailfleet put out is looked through by this name.
+        (fleet.folder / "run-pages.out").write_text("\n".join(pages), encoding="utf-8")
     finally:
         process.kill()
 

@@ -159,7 +159,7 @@ def prometheus_reads_them(place):
         require(share and 0 < share[0][1] < 1, f"{share}")
         median = server.query("histogram_quantile(0.5, sum by (le) (mailfleet_delivery_duration_seconds_bucket))")
         require(median and 0 < median[0][1] < 60, f"{median}")
-        for panel in json.loads((fleets.ROOT / "charts/mailfleet/files/dashboard.json").read_text())["panels"]:
+        for panel in json.loads((fleets.ROOT / "charts/mailfleet/files/grafana-dashboard.json").read_text())["panels"]:
             for target in panel.get("targets", []):
                 expression = target["expr"].replace("$__rate_interval", "1m").replace("$job", ".*").replace("$server", ".*").replace("$campaign", ".*")
                 # An expression that cannot be read, or whose labels do not match one to one, is refused.

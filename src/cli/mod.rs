@@ -64,7 +64,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Watch YAML, keep probing servers, and send campaigns.
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Check YAML offline: every fault with file, line and column.
     Validate(validate::ValidateArgs),
     /// Compare two versions of the objects: what a change would mean, for a pull request.
@@ -151,7 +151,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Test(args) => on_runtime(test::run(args)),
         Command::Sink(args) => on_runtime(sink::run(args)),
         Command::Plugin(args) => on_runtime(plugin::run(args)),
-        Command::Run(args) => on_runtime(run::run(args)),
+        Command::Run(args) => on_runtime(run::run(*args)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `mailfleet run`: watches YAML, reconciles, dispatches.
 
+mod dashboard;
 mod dry;
 mod files;
 mod kubernetes;
@@ -13,7 +14,10 @@ use tokio::{
     task::AbortHandle,
 };
 
-use self::public::{Face, PublicArgs};
+use self::{
+    dashboard::DashboardArgs,
+    public::{Face, PublicArgs},
+};
 use super::{
     control,
     exit::{EXIT_CONFIGURATION, EXIT_SUPERSEDED},
@@ -84,9 +88,12 @@ pub struct RunArgs {
     /// Allow the operator's servers of type sendmail to run this program; repeatable.
     #[arg(long, value_name = "PATH")]
     pub allow_sendmail: Vec<PathBuf>,
-    /// Serve /livez, /readyz and /metrics over HTTP, without authentication. Without an address: 127.0.0.1:9091.
+    /// Serve /livez, /readyz and /metrics over HTTP, without authentication, and the dashboard. Without an address: 127.0.0.1:9091.
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = admin::DEFAULT_ADDRESS)]
     pub admin_address: Option<SocketAddr>,
+    /// Who may see the dashboard.
+    #[command(flatten)]
+    pub dashboard: DashboardArgs,
     /// Accept bounces at this address, over SMTP or LMTP, for servers with `feedback.bounces: Listener`: from a mail server in front, or
     /// as the host of the return path's MX record. It accepts mail to return paths of Mailfleet's own messages and nothing else.
     #[arg(long, value_name = "ADDRESS", env = "MAILFLEET_BOUNCE_ADDRESS", conflicts_with_all = ["once", "dry_run"])]
@@ -193,8 +200,9 @@ impl Process {
                 .await
                 .map_err(|error| format!("--admin-address {address} cannot be used: {error}. Choose another."))?;
             let address = admin.address().unwrap_or(address);
-            text::report(&format!("http://{address} serves /livez, /readyz and /metrics"));
-            tokio::spawn(admin.serve(health.clone()));
+            let options = args.dashboard.options(&state_dir)?;
+            text::report(&format!("http://{address} serves the dashboard, /livez, /readyz and /metrics"));
+            tokio::spawn(admin.serve(health.clone(), options));
         }
         // What comes back before this process leads waits there, or is told to come again.
         let (intake, batches) = Intake::new();

@@ -1,6 +1,7 @@
 //! What people see of objects, whoever shows it: tables with their columns, sentences, and the commands that texts name.
 //!
-//! One description of a table, from which the command line makes text, Markdown, JSON and YAML. Rows are typed; a table says for each column how it is called and what
+//! One description of a table, from which the command line makes text, Markdown, JSON and YAML, and the dashboard its pages; so what
+//! `mailfleet get` says and what a page says cannot differ. Rows are typed; a table says for each column how it is called and what
 //! stands in it.
 
 pub mod promise;
@@ -108,6 +109,16 @@ impl<R> Table<R> {
         cell: impl Fn(&R) -> V + 'static,
     ) -> Self {
         self.column(key, heading, cell).with_last(|column| column.is_wide = true)
+    }
+
+    /// The headings of the columns, and whether each is wrapped where there is not enough room.
+    pub fn headings(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.columns.iter().map(|column| (&*column.heading, column.wraps_from.is_some()))
+    }
+
+    /// The cells of a row as texts for people, in the order of the columns.
+    pub fn cells(&self, row: &R) -> Vec<String> {
+        self.columns.iter().map(|column| one_line(&text(&(column.cell)(row), column.is_name))).collect()
     }
 }
 

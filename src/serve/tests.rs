@@ -9,7 +9,8 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Admin, Health, ProcessPhase};
+use super::{Admin, DashboardOptions, Health, ProcessPhase};
+use crate::resources::fate::Fate;
 use crate::{
     decide::{CampaignDecision, CampaignInput, Decision, Observations, ServerDecision, ServerInput, World, decide},
     engine::View,
@@ -22,16 +23,20 @@ use crate::{
     test_support::work,
 };
 
-async fn start(view: watch::Receiver<View>) -> (SocketAddr, Health) {
+pub(super) async fn start(view: watch::Receiver<View>) -> (SocketAddr, Health) {
+    start_at("127.0.0.1:0", view, DashboardOptions::default()).await
+}
+
+pub(super) async fn start_at(address: &str, view: watch::Receiver<View>, options: DashboardOptions) -> (SocketAddr, Health) {
     let health = Health::new(view);
-    let admin = Admin::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
+    let admin = Admin::bind(address.parse().expect("an address")).await.expect("a port");
     let address = admin.address().expect("bound");
-    tokio::spawn(admin.serve(health.clone()));
+    tokio::spawn(admin.serve(health.clone(), options));
     (address, health)
 }
 
 /// What comes back for these bytes, until the other side closes, as text.
-async fn exchange(address: SocketAddr, sent: &[u8]) -> String {
+pub(super) async fn exchange(address: SocketAddr, sent: &[u8]) -> String {
     String::from_utf8(exchange_bytes(address, sent).await).expect("UTF-8")
 }
 
@@ -151,8 +156,9 @@ async fn scrapers_get_the_form_that_they_ask_for() {
 async fn bad_requests_do_no_harm() {
     let (_sender, receiver) = watch::channel(view(1, 1));
     let (address, _) = start(receiver).await;
-    assert_eq!(get(address, "/nothing").await.0, 404);
-    assert_eq!(get(address, "/../../etc/passwd").await.0, 404);
+    // The dashboard answers to names of this machine alone.
+    assert_eq!(get(address, "/nothing").await.0, 403);
+    assert_eq!(get(address, "/../../etc/passwd").await.0, 403);
     assert_eq!(get(address, "/metrics?x=y").await.0, 200);
     let posted = exchange(address, b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc").await;
     assert!(posted.starts_with("HTTP/1.1 405 ") && posted.to_lowercase().contains("allow: get, head"), "{posted}");

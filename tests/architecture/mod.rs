@@ -135,6 +135,7 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
     ),
     ("hyper", &["serve"], "only serve answers HTTP"),
     ("axum", &["serve"], "only serve answers HTTP"),
+    ("maud", &["serve/dashboard"], "only the dashboard makes pages of many parts"),
     ("prometheus_client", &["serve"], "metrics are made where they are asked for"),
     (
         "reqwest",
@@ -156,8 +157,8 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
     ("jsonschema", &["source"], "schemas are evaluated where documents are judged"),
     (
         "crate::ledger",
-        &["ledger", "report", "people", "dispatch", "engine", "present", "simulate", "cli"],
-        "who was mailed is asked of the ledger by dispatch and engine; people keeps lists in a file as the ledger does; present shows what it knows",
+        &["ledger", "report", "people", "dispatch", "engine", "present", "serve/dashboard", "simulate", "cli"],
+        "who was mailed is asked of the ledger by dispatch and engine; people keeps lists in a file as the ledger does; present and the dashboard show what it knows",
     ),
     ("crate::source", &["source", "engine", "cli"], "what the source reads reaches the others as plain data"),
     (
