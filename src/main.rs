@@ -4,10 +4,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    let cli = mailfleet::cli::Cli::parse();
+    let cli = mailfleet::cli::Cli::of_process();
     mailfleet::cli::logs::begin(cli.log_format());
     mailfleet::cli::run(cli)
 }

@@ -119,6 +119,10 @@ def kubectl_finds_the_plugin(made: Made):
     environment = os.environ | {"PATH": f"{place}:{os.environ['PATH']}", "KUBECONFIG": os.devnull}
     require("kubectl-mailfleet" in run(kubectl, "plugin", "list", env=environment), "kubectl lists no plugin")
     require(run(kubectl, "mailfleet", "--version", env=environment) == run(made.program, "--version"), "another program")
+    require("Usage: kubectl mailfleet get " in run(kubectl, "mailfleet", "get", "--help", env=environment), "its name in the help")
+    # It asks the cluster, and there is none.
+    done = subprocess.run([kubectl, "mailfleet", "get", "servers"], capture_output=True, text=True, timeout=60, env=environment)
+    require(done.returncode and "kube" in done.stderr.lower(), f"exit {done.returncode}: {done.stdout}{done.stderr}")
 
 
 def the_components_are_those_of_the_lock_file(made: Made):

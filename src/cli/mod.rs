@@ -13,6 +13,7 @@ mod forget;
 mod get;
 mod json_log;
 mod keys;
+mod kubectl;
 pub mod logs;
 mod look;
 pub(crate) mod man;
@@ -40,7 +41,7 @@ mod why;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The signal for a file that exceeds the process's size limit, on Linux and macOS.
@@ -58,6 +59,19 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The command line of this process; as kubectl's plugin, `get` and `wait` look at the cluster. Ends the process where it is wrong.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let words: Vec<std::ffi::OsString> = std::env::args_os().collect();
+        if !kubectl::is_plugin(&words) {
+            return Self::parse();
+        }
+        let matches = Self::command().bin_name(kubectl::NAME).get_matches_from(kubectl::in_cluster(words));
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
 }
 
 /// The commands.

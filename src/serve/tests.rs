@@ -10,7 +10,6 @@ use tokio::{
 };
 
 use super::{Admin, DashboardOptions, Health, ProcessPhase};
-use crate::resources::fate::Fate;
 use crate::{
     decide::{CampaignDecision, CampaignInput, Decision, Observations, ServerDecision, ServerInput, World, decide},
     engine::View,

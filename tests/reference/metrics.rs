@@ -94,8 +94,14 @@ fn unknown<'t>(named: &BTreeSet<&'t str>) -> Vec<&'t str> {
 fn whoever_names_a_metric_names_one_that_there_is() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let paths =
-        ["docs/metrics.md", "docs/operations.md", "docs/questions.md", "docs/runbooks.md", RULES, "charts/mailfleet/files/grafana-dashboard.json"];
+    let paths = [
+        "docs/metrics.md",
+        "docs/operations.md",
+        "docs/questions.md",
+        "docs/runbooks.md",
+        RULES,
+        "charts/mailfleet/files/grafana-dashboard.json",
+    ];
     for path in paths {
         let text = read(path);
         assert_eq!(unknown(&named(&text)), Vec::<&str>::new(), "{path}");
