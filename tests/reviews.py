@@ -240,10 +240,10 @@ def a_forge_that_refuses_is_told(program) -> str:
     with Scripted(login=LOGIN) as server, FakeForge("github") as forge:
         repository = Repository(folder("reviews-refused"), program)
         repository.commit(relay("a", server.port), plan(a=1))
-        for code, words in ((401, "does not take the token"), (403, "pull-requests: write"), (404, "knows no such thing"), (422, "does not take it"), (302, "redirect")):
+        for code, words in ((401, "does not take the token"), (403, "pull-requests: write"), (404, "finds no such pull request"), (422, "rejects the request"), (302, "redirect")):
             forge.fail(code, {"Location": "http://127.0.0.1:9/"} if code == 302 else {}, json.dumps({"message": f"no {TOKEN}"}))
             ended, printed, errors = review(repository, forge)
-            require(ended == 3 and words in errors and "nothing stands against" in printed, f"{code}: exit {ended}: {errors}")
+            require(ended == 3 and words in errors and "nothing blocks" in printed, f"{code}: exit {ended}: {errors}")
             require(TOKEN not in printed + errors, f"the token is shown: {errors}")
         require(forge.comments == [] and forge.failures == type(forge.failures)(), f"{forge.comments}")
         forge.fail(429, {"Retry-After": "1"})
@@ -342,7 +342,7 @@ def commits_get_the_conditions_as_statuses(program, kind: str) -> str:
         process = fleet.start(once=False, variables=GIVEN | GIVEN_WRONG)
         try:
             code, printed, errors = repository.command(*words, environment=job(forge.variables()))
-            require(code == 0 and "3 objects are well" in printed, f"exit {code}: {printed}{errors}")
+            require(code == 0 and "3 objects are ready" in printed, f"exit {code}: {printed}{errors}")
             states = [(status["state"], status["name"]) for _, status in forge.statuses]
             pending = "running" if kind == "gitlab" else "pending"
             require(states == [(pending, "mailfleet"), (success, "mailfleet")], f"{forge.statuses}")
@@ -365,7 +365,7 @@ def commits_get_the_conditions_as_statuses(program, kind: str) -> str:
         # Nobody decides on this any more.
         fleet.write("all.yaml", relay("a", server.port, limits={"connections": 2}), plan(a=1), campaign(suspend=True))
         code, printed, _ = repository.command("wait", "config", "--state", fleet.state, "--timeout", "1s", environment=job())
-        require(code == 1 and "has another spec still" in printed, f"exit {code}: {printed}")
+        require(code == 1 and "still has another spec" in printed, f"exit {code}: {printed}")
         return last["description"]
 
 
@@ -408,7 +408,7 @@ def actions_run_as_they_are_written(program) -> str:
                 elif kind == "forgejo":
                     steps = actions.read(INTEGRATIONS / "forgejo/workflow.yml")["jobs"]["review"]["steps"]
                     secrets = {f"secrets.RELAY_{name}": value for name, value in zip(("USERNAME", "PASSWORD"), LOGIN)}
-                    context = {"github.base_ref": "main", "secrets.MAIL_TOKEN": TOKEN} | secrets
+                    context = {"github.base_ref": "main", "secrets.MAIL_REVIEW_TOKEN": TOKEN} | secrets
                     code, output = actions.run_steps(steps, work, environment, context)
                 else:
                     review = actions.read(INTEGRATIONS / "gitlab/mailfleet.gitlab-ci.yml")["mailfleet-review"]
@@ -444,7 +444,7 @@ def jobs_set_the_status_of_a_commit(program) -> str:
                     else:
                         steps = actions.read(INTEGRATIONS / kind / "workflow.yml")["jobs"]["status"]["steps"]
                         steps = [step | {"run": here(step["run"])} for step in steps if "run" in step]
-                        context = {"github.token": TOKEN, "secrets.MAIL_TOKEN": TOKEN}
+                        context = {"github.token": TOKEN, "secrets.MAIL_STATUS_TOKEN": TOKEN, "env.MAILFLEET_COMMIT": "0" * 40}
                         code, output = actions.run_steps(steps, repository.folder, environment, context)
                     require(code == 0 and [status["state"] for _, status in forge.statuses][-1:] == ["success"], f"{kind}: exit {code}: {output} {forge.statuses}")
         finally:

@@ -31,7 +31,7 @@ use crate::{
 
 /// The exit code when a server failed its test.
 const EXIT_FAILED: u8 = 1;
-/// The exit code when nothing stands against the merge, and the comment could not be written.
+/// The exit code when nothing blocks the merge, and the comment could not be written.
 const EXIT_NOT_WRITTEN: u8 = 3;
 /// The exit code of --fail-on-danger.
 const EXIT_DANGEROUS: u8 = 11;
@@ -54,10 +54,10 @@ the environment. For a pull request from a fork none is tried, whatever the job 
 Messages are made for an invented person; no audience is read for them.
 
 Exit codes:
-  0   nothing stands against the merge
+  0   nothing blocks the merge
   1   a server failed its test
   2   a usage error, or a document has a fault
-  3   nothing stands against the merge, and the comment could not be written
+  3   nothing blocks the merge, and the comment could not be written
   11  something dangerous changes, with --fail-on-danger")]
 pub struct ReviewArgs {
     /// The objects as they are, as for `mailfleet diff`: git:REV, git:REV:PATH, a folder or a file.
@@ -98,12 +98,16 @@ pub struct ReviewArgs {
 pub async fn run(args: ReviewArgs) -> ExitCode {
     let event = event();
     let variable = |name: &str| std::env::var(name).ok();
+    let from_fork = is_fork(variable, &event);
     // What cannot be written to is told before a minute of tests.
     let target = match args.comment.map(|forge| target(forge, variable, &event)).transpose() {
         Ok(target) => target,
+        Err(why) if from_fork => {
+            text::report(&format!("the comment is not written, since this job is of a fork's pull request: {why}"));
+            None
+        }
         Err(why) => return Stop::configuration(format!("--comment: {why}")).report(),
     };
-    let from_fork = is_fork(variable, &event);
     let review = match review(&args, from_fork).await {
         Ok(review) => review,
         Err(stop) => return stop.report(),
@@ -119,8 +123,8 @@ pub async fn run(args: ReviewArgs) -> ExitCode {
     if let Some((client, number)) = target {
         match client.keep_comment(number, &comment::marker(&label), &comment).await {
             Ok(Kept::Created) => text::report("the comment is written"),
-            Ok(Kept::Edited) => text::report("the comment is brought up to date"),
-            Ok(Kept::Same) => text::report("the comment says this already"),
+            Ok(Kept::Edited) => text::report("the comment is updated"),
+            Ok(Kept::Same) => text::report("the comment is already up to date"),
             Err(error) if from_fork && error.is_refused => {
                 text::report(&format!("the comment is not written, since a job of a fork's pull request may not: {error}"));
             }
@@ -147,7 +151,7 @@ fn event() -> Value {
 /// The forge, and the number of the pull request.
 fn target(forge: Forge, variable: impl Fn(&str) -> Option<String> + Copy, event: &Value) -> Result<(Client, u64), String> {
     let place = Place::of_job(forge, variable, event)?;
-    let number = place.number.ok_or("this job is about no pull request; run it for pull requests, or leave --comment out")?;
+    let number = place.number.ok_or("this job is not for a pull request; run it for pull requests, or omit --comment")?;
     Ok((Client::new(place, Place::token(forge, variable)?)?, number))
 }
 

@@ -32,7 +32,7 @@ const CLUSTER_EVERY: StdDuration = StdDuration::from_secs(3);
 /// The exit code when the status of the commit could not be set.
 const EXIT_NOT_SET: u8 = 3;
 
-/// Waits until the conditions of a folder's objects are there: for the specs as the folder has them, decided on by the process that sends.
+/// Waits until the objects of a folder are ready: for the specs as the folder has them, decided on by the process that sends.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 It waits as Flux and Argo CD do: an object is done when its status is about its present \
@@ -192,6 +192,6 @@ fn verdict(standings: &[Standing]) -> (Standing, String) {
     let pending = || standings.iter().find(|standing| matches!(standing, Standing::Pending(_)));
     match failed.or_else(pending) {
         Some(standing @ (Standing::Failed(words) | Standing::Pending(words))) => (standing.clone(), words.clone()),
-        _ => (Standing::Done, format!("{} as the conditions say", counted(standings.len(), "object is well", "objects are well"))),
+        _ => (Standing::Done, counted(standings.len(), "object is ready", "objects are ready")),
     }
 }

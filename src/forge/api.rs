@@ -163,9 +163,9 @@ pub(super) fn comments_of(answer: &[u8]) -> Result<Vec<Comment>, String> {
     Ok(items.iter().filter_map(comment).collect())
 }
 
-/// The comment that begins with a marker, if one does: a quotation of it somewhere else is another's.
-pub(super) fn ours<'a>(comments: &'a [Comment], marker: &str) -> Option<&'a Comment> {
-    comments.iter().find(|comment| comment.body.trim_start().starts_with(marker))
+/// The comment that begins with a marker, if one does that is not known as another's: a quotation of it somewhere else is another's.
+pub(super) fn ours<'a>(comments: &'a [Comment], marker: &str, of_others: &[u64]) -> Option<&'a Comment> {
+    comments.iter().find(|comment| comment.body.trim_start().starts_with(marker) && !of_others.contains(&comment.id))
 }
 
 #[cfg(test)]
@@ -229,8 +229,10 @@ mod tests {
     fn a_comment_is_ours_by_its_beginning() {
         let page = br#"[{"id": 1, "body": "> <!-- m --> quoted"}, {"id": 2, "body": null}, {"id": 3, "body": "<!-- m -->\nours"}, {"id": 4, "body": "<!-- m --> again"}]"#;
         let comments = comments_of(page).expect("a page");
-        assert_eq!(ours(&comments, "<!-- m -->").map(|comment| comment.id), Some(3));
-        assert_eq!(ours(&comments, "<!-- n -->"), None);
+        assert_eq!(ours(&comments, "<!-- m -->", &[]).map(|comment| comment.id), Some(3));
+        assert_eq!(ours(&comments, "<!-- m -->", &[3]).map(|comment| comment.id), Some(4));
+        assert_eq!(ours(&comments, "<!-- m -->", &[3, 4]), None);
+        assert_eq!(ours(&comments, "<!-- n -->", &[]), None);
         assert!(comments_of(b"{}").is_err() && comments_of(b"<html>").is_err());
     }
 }

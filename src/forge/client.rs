@@ -32,6 +32,8 @@ const ATTEMPTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// A longer pause than this is not waited for.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Comments with our marker that turn out to be those of others.
+const OTHERS_MAX: usize = 20;
 /// Pages of comments that are looked through.
 const PAGES_MAX: usize = 100;
 /// Characters that are quoted of an answer.
@@ -97,17 +99,17 @@ impl Client {
     pub async fn keep_comment(&self, number: u64, marker: &str, body: &str) -> Result<Kept, ForgeError> {
         let until = Instant::now() + ALL_MAX;
         let forge = self.place.forge;
-        let mut attempt = 0;
+        let (mut attempt, mut of_others) = (0, Vec::new());
         loop {
             attempt += 1;
-            if let Some(found) = self.find(number, marker, until).await? {
+            while let Some(found) = self.find(number, marker, &of_others, until).await? {
                 if found.body.trim_end() == body.trim_end() {
                     return Ok(Kept::Same);
                 }
                 match self.ask(&forge.edit(&self.place, number, found.id, body), false, until).await {
                     Ok(_) => return Ok(Kept::Edited),
-                    // Somebody else wrote it, or has just deleted it.
-                    Err(error) if matches!(error.code, Some(403 | 404)) => {}
+                    // Somebody else wrote it, or has just deleted it: ours may be another one.
+                    Err(error) if matches!(error.code, Some(403 | 404)) && of_others.len() < OTHERS_MAX => of_others.push(found.id),
                     Err(error) => return Err(error),
                 }
             }
@@ -133,13 +135,13 @@ impl Client {
         }
     }
 
-    /// Our comment, by its marker.
-    async fn find(&self, number: u64, marker: &str, until: Instant) -> Result<Option<Comment>, ForgeError> {
+    /// Our comment, by its marker, and by not being one of these.
+    async fn find(&self, number: u64, marker: &str, of_others: &[u64], until: Instant) -> Result<Option<Comment>, ForgeError> {
         let mut call = self.place.forge.comments(&self.place, number);
         for _ in 0..PAGES_MAX {
             let answer = self.ask(&call, false, until).await?;
             let comments = comments_of(&answer.body).map_err(|why| self.odd(&why))?;
-            if let Some(found) = ours(&comments, marker) {
+            if let Some(found) = ours(&comments, marker, of_others) {
                 return Ok(Some(found.clone()));
             }
             let Some(next) = next_of(&answer.headers) else { return Ok(None) };
@@ -156,7 +158,7 @@ impl Client {
     }
 
     fn odd(&self, why: &str) -> ForgeError {
-        let message = format!("{} answered what cannot be read: {why}", self.place.forge.as_str());
+        let message = format!("{} sent an answer that cannot be read: {why}", self.place.forge.as_str());
         ForgeError { message, is_refused: false, code: None }
     }
 
@@ -177,7 +179,7 @@ impl Client {
         let Some(pause) = pause.filter(|_| attempt < ATTEMPTS) else { return Err(error) };
         let pause = if pause.is_zero() { FIRST_PAUSE * 2_u32.pow(attempt - 1) } else { pause };
         if pause > PAUSE_MAX || Instant::now() + pause >= until {
-            let message = format!("{}; it is to be asked again in {} s, which is too long to wait", error.message, pause.as_secs());
+            let message = format!("{}; it asks to retry in {} s, which is too long to wait", error.message, pause.as_secs());
             return Err(ForgeError { message, ..error });
         }
         tokio::time::sleep(pause).await;
@@ -219,14 +221,18 @@ impl Client {
             401 => ("does not take the token: it may have expired".to_owned(), None),
             403 => (format!("does not let the token do this; {}", forge.permission(is_status)), None),
             404 => (
-                format!("knows no such thing in {}, or hides it from the token; {}", self.place.repository, forge.permission(is_status)),
+                format!(
+                    "finds no such pull request or commit in {}, or hides it from the token; {}",
+                    self.place.repository,
+                    forge.permission(is_status)
+                ),
                 None,
             ),
             300..=399 => (
                 "answered with a redirect, which is not followed since the token would go along; correct the URL of its API".to_owned(),
                 None,
             ),
-            _ => ("does not take it".to_owned(), None),
+            _ => ("rejects the request".to_owned(), None),
         };
         let message = format!("{} {what} ({code}{words})", forge.as_str());
         let is_refused = matches!(code, 401 | 403 | 404) && !is_too_fast;

@@ -84,7 +84,7 @@ impl Place {
             _ => place.repository.split('/').count() == 2 && place.repository.split('/').all(is_word),
         };
         if !is_repository {
-            return Err(format!("`{}` is no repository of {}", place.repository, forge.as_str()));
+            return Err(format!("`{}` is not a repository on {}", place.repository, forge.as_str()));
         }
         Ok(place)
     }
@@ -100,9 +100,12 @@ impl Place {
             Forge::Forgejo => &["MAILFLEET_FORGE_TOKEN", "FORGEJO_TOKEN", "GITHUB_TOKEN"],
         };
         let found = names.iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
-        found.ok_or_else(|| format!("no token is here: set {}", names.join(" or ")))
+        found.ok_or_else(|| format!("no token is set: set {}", names.join(" or ")))
     }
 }
+
+/// Events of GitHub and Forgejo, beside those of pull requests, that only those cause who may write to the repository.
+const OWN_EVENTS: [&str; 5] = ["push", "schedule", "workflow_dispatch", "merge_group", "release"];
 
 /// Whether a job runs for a request from another repository, where it has no secrets. What cannot be told is one.
 #[must_use]
@@ -110,6 +113,10 @@ pub fn is_fork(variable: impl Fn(&str) -> Option<String>, event: &Value) -> bool
     if let Some(request) = event.get("pull_request") {
         let name = |side: &str| request.pointer(&format!("/{side}/repo/full_name")).and_then(Value::as_str);
         return name("head").is_none() || name("head") != name("base");
+    }
+    // Others may have been caused by a stranger, whatever is checked out: a comment, or another workflow.
+    if variable("GITHUB_EVENT_NAME").is_some_and(|name| !OWN_EVENTS.contains(&name.as_str())) {
+        return true;
     }
     let (source, target) = (variable("CI_MERGE_REQUEST_SOURCE_PROJECT_ID"), variable("CI_MERGE_REQUEST_PROJECT_ID"));
     target.is_some() && source != target

@@ -46,12 +46,12 @@ fn variable_part(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
-/// The variables of this process that hold Secrets.
+/// The variables of this process that hold Secrets. An empty one counts as absent: a job of CI has it so where no secret is given.
 #[must_use]
 pub fn variables_of_process() -> BTreeMap<String, SecretValue> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-        .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX))
+        .filter(|(name, value)| name.starts_with(VARIABLE_PREFIX) && !value.is_empty())
         .map(|(name, value)| (name, SecretValue::new(value.into_encoded_bytes())))
         .collect()
 }

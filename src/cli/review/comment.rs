@@ -120,7 +120,7 @@ impl Review {
             () if self.has_faults() => "❌ Mailfleet: a document cannot be used".to_owned(),
             () if failed => "❌ Mailfleet: a server failed its test".to_owned(),
             () if dangerous > 0 => format!("⚠️ Mailfleet: {}", counted(dangerous, "dangerous change", "dangerous changes")),
-            () => "✅ Mailfleet: nothing stands against the merge".to_owned(),
+            () => "✅ Mailfleet: nothing blocks the merge".to_owned(),
         }
     }
 
@@ -160,7 +160,7 @@ impl Review {
 /// The first that fits with its mark, of texts that show less and less; the last is cut at the end of a line.
 fn within(max: usize, marker: &str, body: impl Fn(Level) -> String) -> String {
     let note = |what: &str| {
-        format!("\n_Left out, since a comment holds no more: {what}. The log of the job has the commands that show all of it._\n")
+        format!("\n_Left out, because a comment has a maximum length: {what}. `mailfleet diff` and `mailfleet preview` show all of it._\n")
     };
     let mut last = String::new();
     for level in Level::ALL {
@@ -205,7 +205,7 @@ mod tests {
         assert!(whole.starts_with("<!-- m -->\n") && !whole.contains("Left out"), "{whole}");
         for (sizes, words) in [
             ([100, 10, 9, 8], "the HTML of messages."),
-            ([100, 90, 10, 9], "no more: the messages."),
+            ([100, 90, 10, 9], "length: the messages."),
             ([100, 100, 100, 10], "the fields of objects."),
             ([100, 100, 100, 100], "the rest of this"),
         ] {

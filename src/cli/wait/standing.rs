@@ -26,17 +26,17 @@ where
     let metadata = wanted.metadata();
     let namespace = metadata.namespace.as_deref().unwrap_or(resources::DEFAULT_NAMESPACE);
     let title = format!("{} {}", <Object<S, T> as Kind>::KIND, Key::new(namespace, metadata.name.as_str()));
-    let Some(found) = found else { return Standing::Pending(format!("{title} is not there yet")) };
+    let Some(found) = found else { return Standing::Pending(format!("{title} does not exist yet")) };
     let mut without_status = found.clone();
     without_status.as_object_mut().map(|object| object.remove("status"));
     let is_wanted = resources::from_json::<Object<S, T>>(&without_status).is_ok_and(|there| there.spec == wanted.spec);
     if !is_wanted {
-        return Standing::Pending(format!("{title} has another spec still"));
+        return Standing::Pending(format!("{title} still has another spec"));
     }
     let status = &found["status"];
     let generation = found.pointer("/metadata/generation").and_then(Value::as_i64);
     if generation.is_some() && status["observedGeneration"].as_i64() != generation {
-        return Standing::Pending(format!("{title} is not looked at yet"));
+        return Standing::Pending(format!("{title} has not been processed yet"));
     }
     let condition = |kind: &str| {
         let conditions = status["conditions"].as_array().into_iter().flatten();
@@ -93,8 +93,11 @@ mod tests {
         let of = |found: &Value| standing(&wanted, Some(found), false);
         for (found, expected) in [
             (object(3, 2, json!([condition("Ready", "True")])), Standing::Done),
-            (object(1, 2, json!([condition("Ready", "True")])), Standing::Pending("Plan default/pro has another spec still".to_owned())),
-            (object(3, 1, json!([condition("Ready", "True")])), Standing::Pending("Plan default/pro is not looked at yet".to_owned())),
+            (object(1, 2, json!([condition("Ready", "True")])), Standing::Pending("Plan default/pro still has another spec".to_owned())),
+            (
+                object(3, 1, json!([condition("Ready", "True")])),
+                Standing::Pending("Plan default/pro has not been processed yet".to_owned()),
+            ),
             (object(3, 2, json!([condition("Ready", "False"), condition("Stalled", "True")])), Standing::Failed(told())),
             (object(3, 2, json!([condition("Ready", "False"), condition("Reconciling", "True")])), Standing::Pending(told())),
             (object(3, 2, json!([condition("Ready", "Unknown"), condition("Stalled", "False")])), Standing::Pending(told())),
@@ -102,7 +105,7 @@ mod tests {
         ] {
             assert_eq!(of(&found), expected, "{found}");
         }
-        assert_eq!(standing(&wanted, None, false), Standing::Pending("Plan default/pro is not there yet".to_owned()));
+        assert_eq!(standing(&wanted, None, false), Standing::Pending("Plan default/pro does not exist yet".to_owned()));
         assert_eq!(standing(&wanted, Some(&object(3, 2, json!([condition("Stalled", "True")]))), true), Standing::Done);
     }
 }
