@@ -1,8 +1,10 @@
 //! Reads a ledger without taking it over: for `get`, beside a running process or without one.
 
 use std::{
+    collections::BTreeMap,
     ops::ControlFlow,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rusqlite::{Connection, params};
@@ -10,9 +12,9 @@ use rusqlite::{Connection, params};
 use super::{
     BadRow, RunCounts, RunId, RunKey, RunRecord, ServerDay, Usage,
     error::{Fault, LedgerError},
-    runs, schema,
+    held, runs, schema,
 };
-use crate::resources::{campaign::OutcomeState, fate::Fate};
+use crate::resources::{Bar, campaign::OutcomeState, fate::Fate};
 
 /// The number of rows read at a time: a slow reader must not hold up checkpoints of the writer's log.
 const ROWS_AT_A_TIME: i64 = 4096;
@@ -73,6 +75,14 @@ impl LedgerReader {
     /// When the database cannot be read.
     pub fn runs(&self) -> Result<Vec<RunSummary>, LedgerError> {
         self.read(|connection| runs::all_runs(connection)?.into_iter().map(|record| summary(connection, record)).collect())
+    }
+
+    /// Servers that are out of use for a run, by name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn bars(&self, run: RunId) -> Result<BTreeMap<Arc<str>, Bar>, LedgerError> {
+        held::bars(&self.connection, run).map_err(|fault| fault.at(&self.path))
     }
 
     /// What servers sent on each UTC day.

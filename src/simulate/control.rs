@@ -81,6 +81,7 @@ impl Control {
             }
             input.has_sent = run.has_sent;
             input.rollout.clone_from(&run.rollout);
+            input.resume_handled = run.resume_handled.clone();
         }
         self.observed.report = Arc::new(report);
         let mut decision = decide(&self.world, &self.observed, now_ms);

@@ -7,8 +7,8 @@ use std::{
 
 use crate::{
     dispatch::{campaign::record::Opened, stages::Disposition},
-    ledger::HeldMessage,
-    resources::{Bar, Key, campaign::RecipientCounts, fate::Fate, rollout::Reached},
+    ledger::{HeldMessage, Resumption},
+    resources::{Bar, Key, campaign::RecipientCounts, fate::Fate, resume::ResumeHeld},
 };
 
 /// The people of a run, by number.
@@ -42,17 +42,20 @@ pub(super) struct Noted<'a> {
 }
 
 impl Rows {
-    /// Of so many people, some of whom have a final outcome already.
-    pub(super) fn new(people: usize, before: &RecipientCounts) -> Self {
+    /// Of so many people, some of whom have a final outcome already: those who `may` have one, and others only where these do not suffice.
+    pub(super) fn new(people: usize, before: &RecipientCounts, may: impl Fn(usize) -> bool) -> Self {
         let mut counts = RecipientCounts::default();
-        let mut fates = Vec::with_capacity(people);
+        let mut fates = vec![None; people];
+        let (mut sure, mut rest) = ((0..people).filter(|person| may(*person)), (0..people).filter(|person| !may(*person)));
         for fate in Fate::ALL.iter().copied().filter(|fate| fate.is_final()) {
-            let left = people - fates.len();
-            let ended = usize::try_from(before.of(fate)).unwrap_or(left).min(left);
-            fates.resize(fates.len() + ended, Some(fate));
-            *counts.of_mut(fate) = ended as u64;
+            let ended = usize::try_from(before.of(fate)).unwrap_or(people);
+            for person in sure.by_ref().chain(rest.by_ref()).take(ended) {
+                if let Some(known) = fates.get_mut(person) {
+                    *known = Some(fate);
+                }
+                *counts.of_mut(fate) += 1;
+            }
         }
-        fates.resize(people, None);
         Self {
             fates,
             attempts: vec![0; people],
@@ -121,8 +124,38 @@ impl Rows {
         self.due = due;
     }
 
-    /// The run as the ledger would open it.
-    pub(super) fn opened(&self, started_ms: i64, closed_ms: Option<i64>, rollout: Option<Reached>) -> Opened {
+    /// Carries out a resumption: who waits or failed is due again; returns how many became what.
+    pub(super) fn resume(&mut self, resumption: &Resumption, now_ms: i64) -> Vec<(Fate, Fate, i64)> {
+        let held = resumption.held.map(|held| if held == ResumeHeld::Retry { Fate::Deferred } else { Fate::Rejected });
+        let unknown = resumption.resends_unknown.then_some(Fate::Deferred);
+        if held.is_some() {
+            self.bars.clear();
+        }
+        let becomes = [(Fate::RenderFailed, Some(Fate::Deferred)), (Fate::Held, held), (Fate::Unknown, unknown)];
+        let becomes = becomes.into_iter().filter_map(|(from, to)| Some((from, to?)));
+        becomes.map(|(from, to)| (from, to, self.change_all(from, to, now_ms))).filter(|(.., count)| *count > 0).collect()
+    }
+
+    fn change_all(&mut self, from: Fate, to: Fate, now_ms: i64) -> i64 {
+        let mut count = 0;
+        for (person, fate) in self.fates.iter_mut().enumerate().filter(|(_, fate)| **fate == Some(from)) {
+            *fate = Some(to);
+            count += 1;
+            if to.is_final() {
+                self.waiting.remove(&person);
+            } else {
+                self.waiting.insert(person, Waiting { since_ms: Some(now_ms), at_ms: now_ms, refusals: None });
+                self.due.insert((now_ms, person));
+            }
+        }
+        let number = u64::try_from(count).unwrap_or(0);
+        *self.counts.of_mut(from) = self.counts.of(from).saturating_sub(number);
+        *self.counts.of_mut(to) += number;
+        count
+    }
+
+    /// The run as the ledger would open it, with what it keeps of it beside its people.
+    pub(super) fn opened(&self, known: &Opened) -> Opened {
         let held = self.waiting.iter().filter(|(person, _)| self.fates.get(**person) == Some(&Some(Fate::Held)));
         let held = held.map(|(person, waiting)| HeldMessage {
             seq: *person as u64,
@@ -130,14 +163,11 @@ impl Rows {
             refusals: waiting.refusals.clone().unwrap_or_default(),
         });
         Opened {
-            counts: self.counts.clone(),
-            started_ms,
-            closed_ms,
+            counts: RecipientCounts { resent: known.counts.resent, ..self.counts.clone() },
             next_due_ms: self.next_due_ms(),
-            bars: self.bars.clone(),
+            bars: known.bars.iter().chain(&self.bars).map(|(server, bar)| (server.clone(), bar.clone())).collect(),
             held: held.collect(),
-            rollout,
-            ..Opened::default()
+            ..known.clone()
         }
     }
 

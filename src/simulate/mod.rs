@@ -17,17 +17,15 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 pub use people::{Crowd, PEOPLE_MAX};
 pub use record::{CampaignResult, HOUR_MS, Happening, MINUTE_MS, ServerResult, Simulated};
 
+/// What the ledger knows of a run that has begun.
+pub use crate::dispatch::campaign::record::Opened as Begun;
+
 use self::{control::Control, plane::Plane};
 use crate::{
     decide::{CampaignDecision, Decision, World},
     ledger::{LedgerError, ServerDay, Usage},
     report::{Phase, Report},
-    resources::{
-        ConditionType, Key,
-        campaign::{CampaignState, RecipientCounts},
-        condition,
-        rollout::Reached,
-    },
+    resources::{ConditionType, Key, campaign::CampaignState, condition},
 };
 
 /// The longest time between two turns of the control plane, milliseconds of simulated time.
@@ -46,12 +44,8 @@ const TOLD_EVERY: u64 = 64;
 pub struct Start {
     /// Its audience.
     pub people: Crowd,
-    /// What became of people so far, for a run that has begun.
-    pub counts: RecipientCounts,
-    /// When it began, milliseconds since 1970, if it has.
-    pub started_ms: Option<i64>,
-    /// How far its rollout has come, if it has begun and has one.
-    pub rollout: Option<Reached>,
+    /// What the ledger knows of it, if it has begun.
+    pub begun: Option<Begun>,
 }
 
 /// What servers sent before.

@@ -13,36 +13,38 @@ use crate::{
     chance::jitter,
     dispatch::{
         calls::CallId,
-        campaign::CampaignRun,
+        campaign::{CampaignRun, record::Opened},
         clocks::Clocks,
         days::Days,
         index::{CampaignIx, LaneIx},
         receivers::Passing,
         refusals::Refusals,
-        scheduler::{Action, Scheduler},
+        sample::Sample,
+        scheduler::{Action, CountChanges, FateChange, Scheduler},
         stages::{Asleep, Later, ReadyMessage, Window},
         usage::UsageBook,
     },
-    ledger::{AudienceRead, RolloutChange},
+    ledger::{AudienceRead, Resumption, RolloutChange},
     meta::Pieces,
     providers::{Carriage, Delivered, Outcome, Outgoing},
     resources::{Blocker, Key, Reason, rollout::Reached},
-    routing::Routing,
+    routing::{CampaignIntent, Routing},
 };
 
 /// A connection to a relay: a message, and the envelope of the next behind it.
 const RELAY: Carriage = Carriage { batch: 1, ahead: 1, is_windowed: false };
 /// People who are passed over for one request, as in a feeder.
 const PASSED_ROWS_MAX: usize = 10_000;
+/// People among whom somebody at another domain is sought.
+const SOUGHT_ROWS_MAX: usize = 100_000;
 
 /// A run of a campaign.
 pub(super) struct Run {
     pub(super) key: Key,
     pub(super) crowd: Crowd,
     pub(super) rows: Rows,
-    pub(super) started_ms: i64,
-    pub(super) completed_ms: Option<i64>,
-    pub(super) rollout: Option<Reached>,
+    /// What the ledger keeps of it beside its people.
+    known: Opened,
     clocks: Option<Clocks>,
     /// Where the audience is read.
     at: usize,
@@ -154,24 +156,27 @@ impl Plane {
             }
             Action::Close(index) => self.close(index, now_ms),
             Action::ChangeRollout { campaign, change } => self.change_rollout(campaign, &change, now_ms),
-            // Nothing of the audience changes, nobody resumes a run, and what is kept goes with the simulation.
-            Action::CountAdded(_) | Action::WatchAudience(_) | Action::Resume { .. } | Action::Forget(_) | Action::ForgetServer(_) => {}
+            Action::Resume { campaign, resumption } => self.resume(campaign, &resumption, now_ms),
+            // Nothing of the audience changes, and what is kept goes with the simulation.
+            Action::CountAdded(_) | Action::WatchAudience(_) | Action::Forget(_) | Action::ForgetServer(_) => {}
         }
     }
 
     fn open(&mut self, index: CampaignIx, now_ms: i64) {
         let Some(campaign) = self.scheduler.campaign(index) else { return };
-        let (key, intent) = (campaign.key.clone(), campaign.intent.clone());
+        let (key, intent, seed) = (campaign.key.clone(), campaign.intent.clone(), campaign.seed);
         let start = self.starts.remove(&key);
         let run = self.runs.entry(index).or_insert_with(|| {
-            let Start { people: crowd, counts, started_ms, rollout } = start.unwrap_or_default();
-            let first = intent.rollout.first.filter(|_| started_ms.is_none());
-            let rollout = rollout.or(first.map(|share| Reached { share, began_ms: now_ms, ..Reached::default() }));
-            let rows = Rows::new(crowd.len(), &counts);
-            let (started_ms, clocks) = (started_ms.unwrap_or(now_ms), Clocks::of(intent.hours.as_ref()));
-            Run { key, crowd, rows, started_ms, completed_ms: None, rollout, clocks, at: 0, outside: 0 }
+            let Start { people: crowd, begun } = start.unwrap_or_default();
+            let known = begun.unwrap_or_else(|| begins(&intent, now_ms));
+            // Who was mailed is in the sample of the step.
+            let sample = known.rollout.as_ref().filter(|reached| !reached.is_all()).map(|reached| Sample::new(seed, reached.share));
+            let is_in_step = |person: usize| sample.is_none_or(|sample| sample.has(&crowd.address(person)));
+            let rows = Rows::new(crowd.len(), &known.counts, is_in_step);
+            let clocks = Clocks::of(intent.hours.as_ref());
+            Run { key, crowd, rows, known, clocks, at: 0, outside: 0 }
         });
-        let opened = run.rows.opened(run.started_ms, run.completed_ms, run.rollout.clone());
+        let opened = run.rows.opened(&run.known);
         self.scheduler.opened(index, opened, now_ms);
         self.has_news = true;
     }
@@ -186,7 +191,12 @@ impl Plane {
     /// Reads on in the audience.
     fn feed(&mut self, index: CampaignIx, count: usize, passing: Option<&Passing>, now_ms: i64) {
         let Some(run) = self.runs.get_mut(&index) else { return };
-        let sample = self.scheduler.campaign(index).and_then(CampaignRun::sample);
+        let campaign = self.scheduler.campaign(index);
+        let sample = campaign.and_then(CampaignRun::sample);
+        // A run that was closed and resumed adds nobody.
+        if campaign.is_some_and(|campaign| campaign.record.is_reopened) {
+            run.at = run.crowd.len();
+        }
         let (mut messages, mut passed, mut asleep, mut rows) = (Vec::with_capacity(count), BTreeSet::new(), None::<Asleep>, 0);
         while messages.len() < count && run.at < run.crowd.len() && rows < PASSED_ROWS_MAX {
             let person = run.at;
@@ -227,14 +237,36 @@ impl Plane {
         }
     }
 
+    /// Carries out a resumption, as the ledger does.
+    fn resume(&mut self, index: CampaignIx, resumption: &Resumption, now_ms: i64) {
+        let Some(run) = self.runs.get_mut(&index) else { return };
+        let change = |fate, by| FateChange { campaign: index, fate, lane: None, by };
+        let mut changes = CountChanges::default();
+        for (from, to, count) in run.rows.resume(resumption, now_ms) {
+            changes.fates.extend([change(from, -count), change(to, count)]);
+        }
+        if resumption.held.is_some() {
+            run.known.bars.clear();
+        }
+        let is_open = run.rows.has_open();
+        self.scheduler.apply_changes(&changes);
+        self.scheduler.resumed(index, resumption, is_open, now_ms);
+        self.has_news = true;
+    }
+
     /// Finds somebody at another domain, out of turn.
     fn seek(&mut self, index: CampaignIx, domain: &str, now_ms: i64) {
         let Some(run) = self.runs.get_mut(&index) else { return };
-        let is_elsewhere = |address: &str| address.rsplit_once('@').is_some_and(|(_, other)| other != domain);
+        let sample = self.scheduler.campaign(index).and_then(CampaignRun::sample);
+        let is_it = |address: &str| {
+            let is_elsewhere = address.rsplit_once('@').is_some_and(|(_, other)| other != domain);
+            is_elsewhere && sample.is_none_or(|sample| sample.has(address))
+        };
         let found = (run.at..run.crowd.len())
             .filter(|person| run.rows.is_new(*person))
+            .take(SOUGHT_ROWS_MAX)
             .map(|person| (person, run.crowd.address(person)))
-            .find(|(_, address)| is_elsewhere(address));
+            .find(|(_, address)| is_it(address));
         match found.and_then(|(person, address)| run.message(person, address, None, now_ms)) {
             Some(message) => {
                 self.scheduler.sought(index);
@@ -308,7 +340,7 @@ impl Plane {
             let next = run.rows.next_due_ms().unwrap_or(now_ms + 1_000);
             self.scheduler.not_closed(index, Some(next));
         } else {
-            run.completed_ms = Some(now_ms);
+            run.known.closed_ms = Some(now_ms);
             self.scheduler.closed(index, now_ms);
         }
         self.has_news = true;
@@ -317,7 +349,7 @@ impl Plane {
     fn change_rollout(&mut self, index: CampaignIx, change: &RolloutChange, now_ms: i64) {
         let Some(run) = self.runs.get_mut(&index) else { return };
         let (accepted, rejected) = run.rows.judged();
-        if let Some(reached) = &mut run.rollout {
+        if let Some(reached) = &mut run.known.rollout {
             match change {
                 RolloutChange::Sent(share) if *share == reached.share => {
                     reached.sent_ms.get_or_insert(now_ms);
@@ -333,7 +365,7 @@ impl Plane {
                 RolloutChange::Sent(_) | RolloutChange::Next(_) => {}
             }
         }
-        let reached = run.rollout.clone();
+        let reached = run.known.rollout.clone();
         self.scheduler.rollout_changed(index, reached);
         self.has_news = true;
     }
@@ -367,6 +399,19 @@ impl Run {
             needs_smtputf8: false,
         })
     }
+}
+
+/// A run that begins: a person's words that are there already are taken as carried out, as the ledger takes them.
+fn begins(intent: &CampaignIntent, now_ms: i64) -> Opened {
+    let mut opened = Opened { started_ms: now_ms, reopen: intent.work.reopen, ..Opened::default() };
+    if let Some(resume) = &intent.resume {
+        opened.resume_handled.note(&resume.token);
+    }
+    opened.rollout = intent.rollout.first.map(|share| Reached { share, began_ms: now_ms, ..Reached::default() });
+    if let (Some(reached), Some(promote)) = (&mut opened.rollout, &intent.rollout.promote) {
+        reached.promote_handled.note(promote);
+    }
+    opened
 }
 
 /// What a server says to a message.

@@ -34,6 +34,8 @@ struct Small {
     start: Start,
     /// A server that is paused, and until when.
     paused: Option<(&'static str, i64)>,
+    /// A person's word that the campaign goes on, in its annotation.
+    resume: Option<&'static str>,
 }
 
 impl Small {
@@ -47,7 +49,15 @@ impl Small {
             promotes: false,
             seed: 7,
         };
-        Self { servers: servers.to_vec(), campaign: campaign.to_owned(), people, assumed, start: Start::default(), paused: None }
+        Self {
+            servers: servers.to_vec(),
+            campaign: campaign.to_owned(),
+            people,
+            assumed,
+            start: Start::default(),
+            paused: None,
+            resume: None,
+        }
     }
 
     fn outage(mut self, server: &str, from_ms: i64, lasts_ms: i64) -> Self {
@@ -84,9 +94,12 @@ impl Small {
         let work = Work::of(&campaign.spec, 1, "news@example.com".into());
         let mut input = CampaignInput::new(campaign.clone(), Ok(Arc::new(work)));
         input.when = Ok(zones::when(&campaign.spec).expect("good times"));
-        if self.start.started_ms.is_some() {
+        if let Some(begun) = &self.start.begun {
             input.in_ledger = crate::decide::InLedger::Begun;
+            input.resume_handled = begun.resume_handled.clone();
+            input.rollout.clone_from(&begun.rollout);
         }
+        input.resume = self.resume.map(str::to_owned);
         world.campaigns.insert(key("spring"), input);
         let mut start = self.start.clone();
         if start.people.is_empty() {
@@ -203,12 +216,53 @@ fn a_rollout_waits_for_a_person_unless_that_is_assumed() {
 #[test]
 fn a_run_that_has_begun_goes_on_from_where_it_is() {
     let mut world = Small::new(&[("one", 1, "")], "", 1_000);
-    world.start.started_ms = Some(START_MS - HOUR_MS);
-    world.start.counts.accepted = 400;
-    world.start.counts.rejected = 20;
+    let mut begun = Begun { started_ms: START_MS - HOUR_MS, has_sent: true, ..Begun::default() };
+    (begun.counts.accepted, begun.counts.rejected) = (400, 20);
+    world.start.begun = Some(begun);
     let (result, _) = world.run();
     assert_eq!((result.counts.accepted, result.counts.rejected, result.accepted()), (980, 20, 580));
     assert_eq!(result.started_ms, Some(START_MS - HOUR_MS));
+}
+
+#[test]
+fn what_failed_before_and_words_of_persons_hold_nothing_up() {
+    // Recipients whose templates failed are tried again.
+    let mut world = Small::new(&[("one", 1, "")], "", 1_000);
+    let mut begun = Begun { started_ms: START_MS - HOUR_MS, has_sent: true, ..Begun::default() };
+    (begun.counts.accepted, begun.counts.render_failed) = (400, 3);
+    world.start.begun = Some(begun.clone());
+    let (result, _) = world.run();
+    assert_eq!(
+        (result.state, result.counts.accepted, result.counts.render_failed),
+        (Some(CampaignState::Completed), 1_000, 0),
+        "{}",
+        result.why
+    );
+    // A request to resume is carried out by a run that goes on, and was there before one that begins.
+    world.resume = Some("now");
+    assert_eq!(world.run().0.state, Some(CampaignState::Completed));
+    begun.resume_handled.note("before");
+    world.start.begun = Some(begun);
+    assert_eq!(world.run().0.state, Some(CampaignState::Completed));
+    let rollout = ", rollout: {steps: [{percent: 10, minMessages: 50, pause: {duration: 2h}}]}";
+    let begins = Small { resume: Some("now"), ..Small::new(&[("one", 1, "")], rollout, 5_000) };
+    let (result, _) = begins.run();
+    assert_eq!((result.state, result.counts.accepted), (Some(CampaignState::Completed), 5_000), "{}", result.why);
+}
+
+#[test]
+fn a_rollout_goes_on_from_its_step() {
+    let rollout = ", rollout: {steps: [{percent: 10, minMessages: 50, pause: {}}]}";
+    let mut world = Small::new(&[("one", 1, "")], rollout, 5_000);
+    let at_ms = START_MS - HOUR_MS;
+    let share = crate::resources::Percent::parse("10").expect("good");
+    let mut begun = Begun { started_ms: at_ms, has_sent: true, ..Begun::default() };
+    begun.counts.accepted = 480;
+    begun.rollout = Some(crate::resources::rollout::Reached { share, began_ms: at_ms, ..Default::default() });
+    world.start.begun = Some(begun);
+    let (result, _) = world.run();
+    // About a tenth of all, and not another tenth.
+    assert!(result.waits_for_person && result.counts.accepted.abs_diff(500) < 100, "{result:?}");
 }
 
 #[test]

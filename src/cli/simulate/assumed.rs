@@ -107,7 +107,10 @@ pub fn words(assumptions: &Assumptions, read: &[String], round_trip: Duration) -
     if assumptions.promotes {
         words.push("Rollouts that wait for a person are promoted at once.".to_owned());
     }
-    words.push("Nothing comes back of what was accepted: no bounce, no complaint, and nobody unsubscribes.".to_owned());
+    words.push(
+        "Accepted messages produce no feedback: no bounces, no complaints and no unsubscriptions. Nobody is on the suppression list."
+            .to_owned(),
+    );
     words.extend(read.iter().cloned());
     words
 }

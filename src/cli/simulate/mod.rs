@@ -53,9 +53,9 @@ folder has a ledger, runs that have begun go on from where they are, and what \
 servers sent counts towards their limits and warm-up.
 
 Exit codes:
-  0   every campaign that can start completed, or waits for a person to promote it
+  0   every campaign completed, is suspended, or waits for a person to promote it
   1   a campaign stopped, is stalled, or was still under way at the end
-  2   a usage error, or the objects cannot be read")]
+  2   a usage error, or the objects or an audience cannot be read")]
 pub struct SimulateArgs {
     /// Files and folders, as for `mailfleet run`.
     #[arg(value_name = "PATH", default_value = ".")]
@@ -63,13 +63,13 @@ pub struct SimulateArgs {
     /// Only this campaign (NAME or NAMESPACE/NAME); repeatable. The others send nothing.
     #[arg(long, value_name = "CAMPAIGN")]
     campaign: Vec<String>,
-    /// How many people an audience has that cannot be read here, or would have: N for all, or CAMPAIGN=N; repeatable.
+    /// How many people an audience has: CAMPAIGN=N for one campaign, even if its audience can be read here; N for every audience that cannot. Repeatable.
     #[arg(long, value_name = "[CAMPAIGN=]N")]
     recipients: Vec<Recipients>,
     /// A server is away from then on, for that long: `relay@+2h/30m`; repeatable.
     #[arg(long, value_name = "SERVER@+AFTER/FOR")]
     outage: Vec<Away>,
-    /// So many of a hundred recipients are rejected, by all servers or by one: `3%`, `relay=3%`; repeatable.
+    /// The share of recipients who are rejected, by all servers or by one: `3%`, `relay=3%`; repeatable.
     #[arg(long, value_name = "[SERVER=]PERCENT")]
     reject: Vec<Percentage>,
     /// How long a server takes to answer a message.
@@ -84,7 +84,7 @@ pub struct SimulateArgs {
     /// Take rollouts that wait for a person as promoted at once.
     #[arg(long)]
     promote: bool,
-    /// The seed of all chance: another one gives other picks.
+    /// The seed of all random choices: another one gives other picks.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Skip files and folders that match this gitignore pattern; repeatable.

@@ -16,7 +16,7 @@ use crate::{
     ledger::{LedgerError, LedgerErrorKind, LedgerReader, RecordedFacts, RunKey},
     people::People,
     resources::{Campaign, Key},
-    simulate::{Crowd, PEOPLE_MAX, Past, Start},
+    simulate::{Begun, Crowd, PEOPLE_MAX, Past, Start},
     source::{Files, Options, Severity, Snapshot, Sourced},
     token::unsubscribe::Links,
 };
@@ -37,7 +37,6 @@ pub struct Read {
 pub async fn read(args: &SimulateArgs, now_ms: i64) -> Result<Read, Stop> {
     let for_loading = args.clone();
     let snapshot = blocking(move || load(&for_loading)).await?;
-    let snapshot = only(args, snapshot)?;
     let unreadable = |error: LedgerError| Stop::configuration(error.to_string());
     let facts = RecordedFacts::open(&args.state).map_err(unreadable)?;
     let options = EngineOptions {
@@ -51,6 +50,9 @@ pub async fn read(args: &SimulateArgs, now_ms: i64) -> Result<Read, Stop> {
         ..EngineOptions::new(args.state.clone())
     };
     let mut world = offline_world_of(&snapshot, facts, &options, now_ms).await;
+    // Only now: whether one was renamed is told by all of them.
+    let snapshot = only(args, snapshot)?;
+    world.campaigns.retain(|key, _| snapshot.campaigns.contains_key(key));
     let missing = assume::fill(&mut world);
     let mut assumed = Vec::new();
     if !missing.is_empty() {
@@ -71,7 +73,8 @@ pub async fn read(args: &SimulateArgs, now_ms: i64) -> Result<Read, Stop> {
         let (mut starts, mut notes) = (BTreeMap::new(), Vec::new());
         for (key, sourced) in snapshot.campaigns.iter() {
             let Some(input) = campaigns.get(key) else { continue };
-            if input.in_ledger == InLedger::Closed {
+            let reopen = sourced.object.spec.reopen();
+            if input.in_ledger == InLedger::Closed && reopen <= input.reopened {
                 continue;
             }
             let wanted = asked.iter().rev().find(|asked| match &asked.campaign {
@@ -86,8 +89,19 @@ pub async fn read(args: &SimulateArgs, now_ms: i64) -> Result<Read, Stop> {
             if let Some(reader) = &reader
                 && let Some(run) = reader.run(&RunKey::new(&*key.namespace, &*key.name, sourced.object.spec.run())).map_err(unreadable)?
             {
-                start.counts = run.record.recipients(&run.counts);
-                (start.started_ms, start.rollout) = (Some(run.record.started_at_ms), run.record.rollout);
+                start.begun = Some(Begun {
+                    counts: run.record.recipients(&run.counts),
+                    accepted: run.counts.accepted_by_server().map(|(server, count)| (server.into(), count)).collect(),
+                    started_ms: run.record.started_at_ms,
+                    // Those who were added are mailed.
+                    is_reopened: run.record.is_reopened && input.in_ledger != InLedger::Closed,
+                    resume_handled: run.record.resume_handled.clone(),
+                    bars: reader.bars(run.record.id).map_err(unreadable)?,
+                    reopen: run.record.reopen.max(reopen),
+                    has_sent: run.record.has_sent,
+                    rollout: run.record.rollout.clone(),
+                    ..Begun::default()
+                });
             }
             starts.insert(key.clone(), start);
         }
