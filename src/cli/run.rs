@@ -200,7 +200,8 @@ impl Process {
                 .await
                 .map_err(|error| format!("--admin-address {address} cannot be used: {error}. Choose another."))?;
             let address = admin.address().unwrap_or(address);
-            let options = args.dashboard.options(&state_dir)?;
+            let commands = if args.kubernetes { Commands::in_cluster(None) } else { Commands::with_state(&state_dir) };
+            let options = args.dashboard.options(&state_dir, commands)?;
             text::report(&format!("http://{address} serves the dashboard, /livez, /readyz and /metrics"));
             tokio::spawn(admin.serve(health.clone(), options));
         }

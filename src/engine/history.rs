@@ -55,7 +55,14 @@ pub(crate) async fn record_history(ledger: Ledger, state_dir: PathBuf, mut view:
         let seen = view.borrow_and_update().clone();
         if seen.turned_at.is_some() {
             loop {
-                let (transitions, is_all) = recorded.changes(&seen.decision, &seen.objects, SteadyClock::of_process().now_ms());
+                // Long texts take their time to compare, and nobody who sends waits for that.
+                let (decision, objects) = (seen.decision.clone(), seen.objects.clone());
+                let looked = tokio::task::spawn_blocking(move || {
+                    let changes = recorded.changes(&decision, &objects, SteadyClock::of_process().now_ms());
+                    (recorded, changes)
+                });
+                let Ok((back, (transitions, is_all))) = looked.await else { return };
+                recorded = back;
                 // What cannot be written now is found again at the next look.
                 if transitions.is_empty() || ledger.note_transitions(transitions.clone()).await.is_err() {
                     break;

@@ -10,6 +10,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
+    audience::canonical,
     feedback::Judged,
     meta::bound,
     resources::{Key, fate::Fate},
@@ -22,7 +23,9 @@ const ROWS_MAX: i64 = 200_000;
 /// The bytes of a message that are kept.
 const MESSAGE_MAX: usize = 2000;
 /// The newest messages of a run among which failures are looked for.
-const LOOKED_AT_MAX: i64 = 20_000;
+const LOOKED_AT_MAX: i64 = 5_000;
+/// The characters from which on a word at the end of a message may be an address that was cut off.
+const CUT_MIN: usize = 4;
 const HOUR_MS: i64 = 3_600_000;
 
 /// Something that changed of an object.
@@ -133,10 +136,31 @@ fn write(connection: &Connection, transitions: &[Transition], of_object: i64, al
     Ok(())
 }
 
-/// Takes a person's address out of what was recorded.
+/// Takes a person's address out of what was recorded, however it is written there; `person` is the canonical form.
 pub(super) fn erase(connection: &Connection, person: &str) -> Result<u64, Fault> {
-    let erased = connection.execute("UPDATE history SET message = '' WHERE instr(lower(message), ?1) > 0", [person])?;
-    Ok(erased as u64)
+    let mut statement = connection.prepare("SELECT id, message FROM history WHERE message <> ''")?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        if is_named(row.get_ref(1)?.as_str().unwrap_or_default(), person) {
+            found.push(row.get::<_, i64>(0)?);
+        }
+    }
+    let mut update = connection.prepare("UPDATE history SET message = '' WHERE id = ?1")?;
+    for id in &found {
+        update.execute([id])?;
+    }
+    Ok(found.len() as u64)
+}
+
+/// Whether a message names a person: as a word of it, or as its last word, which may have been cut off.
+fn is_named(message: &str, person: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || !(c.is_whitespace() || c.is_control() || "<>()[]{},;:\"'`‹›«»„“”…|".contains(c));
+    let mut words = message.split(|c: char| !is_part(c)).filter(|word| !word.is_empty());
+    let is_them = |word: &str| word.contains('@') && canonical(word.trim_matches('.')) == person;
+    let cut = message.rsplit(|c: char| !is_part(c)).next().unwrap_or_default().to_lowercase();
+    let is_start = cut.len() >= CUT_MIN && person.starts_with(&*cut);
+    is_start || message.to_lowercase().contains(person) || words.any(is_them)
 }
 
 const COLUMNS: &str = "id, at_ms, kind, namespace, name, generation, what, status, state, reason, message";
@@ -292,9 +316,17 @@ mod tests {
         let connection = Connection::open_in_memory().expect("a database");
         connection.execute_batch(include_str!("schema.sql")).expect("the schema");
         let said = |message: &str| Transition { message: message.into(), ..transition("a", 1) };
-        write(&connection, &[said("550 <Ann@Example.com> is gone"), said("550 <bob@example.com> is gone")], 5, 20).expect("written");
+        let named = [
+            "550 <Ann@Example.com> is gone",
+            "‹MÜLLER@exämple.de› is gone",
+            "gone: müller@xn--exmple-cua.de.",
+            "this was cut off behind müller@xn--ex",
+        ];
+        write(&connection, &named.map(said), 50, 50).expect("written");
+        write(&connection, &[said("550 <bob@example.com> is gone"), said("a mül is a mill")], 50, 50).expect("written");
         assert_eq!(erase(&connection, "ann@example.com").expect("erased"), 1);
+        assert_eq!(erase(&connection, "müller@xn--exmple-cua.de").expect("erased"), 3);
         let left: String = connection.query_row("SELECT group_concat(message) FROM history", [], |row| row.get(0)).expect("a text");
-        assert!(left.contains("bob@") && !left.to_lowercase().contains("ann@"), "{left}");
+        assert!(left.contains("bob@") && left.contains("mill") && !left.to_lowercase().contains("ann@"), "{left}");
     }
 }

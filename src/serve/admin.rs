@@ -45,6 +45,8 @@ pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9091";
 const CONNECTIONS_MAX: usize = 128;
 /// For a whole connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a page that is live.
+const LIVE_TIMEOUT: Duration = Duration::from_hours(1);
 /// For the request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The request's head, bytes; hyper takes no less.
@@ -132,7 +134,8 @@ async fn converse(stream: TcpStream, router: Router, live: Live) {
     // What went wrong is the other side's affair: it went away, or spoke no HTTP.
     let has_ended = tokio::time::timeout(CONNECTION_TIMEOUT, &mut connection).await.is_ok();
     if !has_ended && live.is() {
-        let _ = connection.await;
+        // A browser that still looks asks again.
+        let _ = tokio::time::timeout(LIVE_TIMEOUT, connection).await;
     }
 }
 

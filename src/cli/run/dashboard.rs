@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use http::HeaderName;
 
-use crate::serve::{DashboardOptions, Token};
+use crate::{
+    present::words::Commands,
+    serve::{DashboardOptions, Token},
+};
 
 /// Who may see the dashboard at --admin-address.
 #[derive(Args, Clone, Debug)]
@@ -24,14 +27,15 @@ pub struct DashboardArgs {
 }
 
 impl DashboardArgs {
-    /// How the dashboard is served, by a process with this state folder. Reads the token.
-    pub(super) fn options(&self, state_dir: &Path) -> Result<DashboardOptions, String> {
+    /// How the dashboard is served, by a process with this state folder, and with which commands. Reads the token.
+    pub(super) fn options(&self, state_dir: &Path, commands: Commands) -> Result<DashboardOptions, String> {
         let read = |path: &PathBuf| {
             let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
             text.and_then(|text| Token::read(&text)).map_err(|why| format!("--admin-token-file {} cannot be used: {why}.", path.display()))
         };
         Ok(DashboardOptions {
             state_dir: state_dir.to_owned(),
+            commands,
             token: self.admin_token_file.as_ref().map(read).transpose()?,
             proxy_header: self.admin_proxy_header.clone(),
             shows_recipients: self.dashboard_recipients,

@@ -95,13 +95,13 @@ impl Token {
     /// The cookie of a browser that showed the token.
     #[must_use]
     pub fn cookie(&self) -> String {
-        format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict", self.session)
+        format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Lax", self.session)
     }
 }
 
 /// The cookie that ends a session.
 pub fn no_cookie() -> String {
-    format!("{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict")
+    format!("{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax")
 }
 
 impl Access {
@@ -200,7 +200,7 @@ mod tests {
         let token = Token::read(" correct-horse-battery \n").expect("long enough");
         let cookie = token.cookie();
         let session = cookie.split(';').next().expect("a cookie");
-        assert!(!cookie.contains("correct") && cookie.contains("HttpOnly; SameSite=Strict"), "{cookie}");
+        assert!(!cookie.contains("correct") && cookie.contains("HttpOnly; SameSite=Lax"), "{cookie}");
         assert!(!format!("{token:?}").contains("correct"));
         let access = Access::of(address, Some(token), Some(HeaderName::from_static("x-user")));
         let other = format!("{COOKIE}={}", "0".repeat(64));

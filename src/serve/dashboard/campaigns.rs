@@ -77,7 +77,7 @@ pub fn list(moment: &Moment, list: &List) -> Markup {
     html! {
         h1 { "Campaigns" }
         (search("/campaigns", list, &choices, "Name"))
-        @if all == 0 { p.sub { "No campaign is like that." } }
+        @if all == 0 { p.sub { "No campaign matches." } }
         @else {
             (scroll("Campaigns", &html! {
                 table.list {
@@ -128,8 +128,8 @@ pub fn one(moment: &Moment, key: &Key, past: &Past) -> Option<Markup> {
             @if let Some(ready) = condition::find(&status.conditions, ConditionType::Ready) { (moment.text(&moment.commands.in_text(&ready.message))) }
         }
         (progress(status))
-        p { (moment.commands.in_text(&promise(status, &key.as_arguments()))) }
-        @if let Some(rollout) = &status.rollout { p { strong { "Rollout: " (rollout.progress) ". " } (moment.commands.in_text(&rollout.message)) } }
+        p { (moment.text(&moment.commands.in_text(&promise(status, &key.as_arguments())))) }
+        @if let Some(rollout) = &status.rollout { p { strong { "Rollout: " (rollout.progress) ". " } (moment.text(&moment.commands.in_text(&rollout.message))) } }
         (facts(moment, key, status))
         div.columns { (outcomes(status)) (events(status)) }
         (picks(moment, status))
@@ -317,9 +317,9 @@ fn failures(moment: &Moment, past: &Past) -> Markup {
     html! {
         section {
             h2 { "Not accepted" }
-            @if past.failures.is_empty() { p.sub { "Nobody among the newest 20,000 messages." } }
+            @if past.failures.is_empty() { p.sub { "Nobody among the newest 5,000 messages." } }
             @else {
-                p.sub { "Among the newest 20,000 messages, by what the server or the template said." }
+                p.sub { "Among the newest 5,000 messages, by what the server or the template said." }
                 (scroll("Failures by reason", &html! {
                     table {
                         thead { tr { th.n scope="col" { "Messages" } th scope="col" { "Outcome" } th scope="col" { "Reason" } th scope="col" { "For example by" } } }

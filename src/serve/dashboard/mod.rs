@@ -68,6 +68,8 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 pub struct DashboardOptions {
     /// The state folder, with the ledger.
     pub state_dir: PathBuf,
+    /// The commands that messages name, as they have to be typed.
+    pub commands: Commands,
     /// What lets in whoever has it.
     pub token: Option<Token>,
     /// The header that a proxy in front sets for whom it let in.
@@ -99,7 +101,7 @@ pub(crate) struct Dashboard {
     assets: String,
     began: Instant,
     kept: Mutex<Kept>,
-    makers: Semaphore,
+    makers: Arc<Semaphore>,
     live: Arc<AtomicUsize>,
 }
 
@@ -114,7 +116,7 @@ impl Dashboard {
             assets: short_hash(&[STYLE, SCRIPT, ICON].concat()),
             began: Instant::now(),
             kept: Mutex::default(),
-            makers: Semaphore::new(MAKERS_MAX),
+            makers: Arc::new(Semaphore::new(MAKERS_MAX)),
             live: Arc::default(),
         }
     }
@@ -278,17 +280,18 @@ impl Dashboard {
     }
 
     async fn make(self: &Arc<Self>, route: &Route) -> Arc<Made> {
-        // It is never closed.
-        let _permit = self.makers.acquire().await;
+        // It is never closed. Who goes away leaves the work behind, so the permit stays with that.
+        let permit = self.makers.clone().acquire_owned().await;
         let (route, state_dir) = (route.clone(), self.options.state_dir.clone());
         let moment = Moment {
             phase: self.health.phase(),
             view: self.health.view(),
             now_ms: SteadyClock::of_process().now_ms(),
-            commands: Commands::with_state(&state_dir),
+            commands: self.options.commands.clone(),
             shows_recipients: self.options.shows_recipients,
         };
         let made = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
             let past = archive::read(&state_dir, &route, &moment);
             made(&route, &moment, &past)
         });

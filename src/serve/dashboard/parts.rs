@@ -211,9 +211,11 @@ pub fn history(moment: &Moment, rows: &[HistoryRow], with_object: bool) -> Marku
 
 /// A message of the history: who needs all of a long one finds it in the ledger.
 fn told(moment: &Moment, message: &str) -> String {
-    let cut = shortened(message, HISTORY_CHARS_MAX);
-    let more = if cut.len() < message.len() { "…" } else { "" };
-    format!("{}{more}", moment.text(&moment.commands.in_text(cut)))
+    // Half an address would not be known as one.
+    let whole = moment.text(&moment.commands.in_text(message));
+    let cut = shortened(&whole, HISTORY_CHARS_MAX);
+    let more = if cut.len() < whole.len() { "…" } else { "" };
+    format!("{cut}{more}")
 }
 
 /// A link to an object's page.

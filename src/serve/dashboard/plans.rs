@@ -28,7 +28,7 @@ pub fn list(moment: &Moment, list: &List) -> Markup {
     html! {
         h1 { "Plans" }
         (search("/plans", list, &html! {}, "Name"))
-        @if all == 0 { p.sub { "No plan is like that." } }
+        @if all == 0 { p.sub { "No plan matches." } }
         @else {
             (scroll("Plans", &html! {
                 table.list {
@@ -69,7 +69,7 @@ pub fn one(moment: &Moment, key: &Key, past: &Past) -> Option<Markup> {
         p.up { a href="/plans" { "Plans" } }
         h1 { span.namespace { (key.namespace) "/" } wbr; (key.name) }
         (notices(moment, past))
-        p.lead { (ready(status)) " " @if let Some(ready) = condition::find(&status.conditions, ConditionType::Ready) { (moment.commands.in_text(&ready.message)) } }
+        p.lead { (ready(status)) " " @if let Some(ready) = condition::find(&status.conditions, ConditionType::Ready) { (moment.text(&moment.commands.in_text(&ready.message))) } }
         @if let Some(spec) = &spec { (facts(key, spec, status)) }
         (grants(key, status, &campaigns))
         section {

@@ -67,7 +67,7 @@ pub fn list(moment: &Moment, list: &List) -> Markup {
     html! {
         h1 { "Servers" }
         (search("/servers", list, &choices, "Name"))
-        @if all == 0 { p.sub { "No server is like that." } }
+        @if all == 0 { p.sub { "No server matches." } }
         @else {
             (scroll("Servers", &html! {
                 table.list {
