@@ -49,7 +49,7 @@ pub struct GetArgs {
     #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     pub state: PathBuf,
     /// Show objects of a cluster, with the status that the controller wrote. The ledger is where the controller runs.
-    #[arg(long, conflicts_with_all = ["recipients", "problems"])]
+    #[arg(long)]
     pub kubernetes: bool,
     /// With --kubernetes: the kubeconfig file. Default: KUBECONFIG, ~/.kube/config, or the pod's service account.
     #[arg(long, value_name = "FILE", requires = "kubernetes")]
@@ -140,6 +140,12 @@ fn find(args: &GetArgs) -> Result<Vec<Found>, Stop> {
 
 /// The same from a cluster.
 async fn find_in_cluster(args: &GetArgs) -> Result<Vec<Found>, Stop> {
+    if args.recipients || args.problems {
+        return Err(Stop::Failed(
+            "recipients and bad rows are in the ledger, in the controller's pod: `kubectl exec -n NAMESPACE deployment/mailfleet -- mailfleet get campaigns NAME --recipients`"
+                .to_owned(),
+        ));
+    }
     match args.objects() {
         Some(kind) => {
             let found = objects_in_cluster(args.kubeconfig.as_deref(), kind, args.namespace.as_deref(), args.name.as_deref());

@@ -6,8 +6,8 @@ use std::{ffi::OsString, path::Path};
 pub const NAME: &str = "kubectl mailfleet";
 /// Commands that look at a cluster there, though no option says so.
 const OF_CLUSTERS: [&str; 2] = ["get", "wait"];
-/// What is not in a cluster: `get types` and `get runs`.
-const NOT_IN_CLUSTERS: [&str; 2] = ["types", "runs"];
+/// What the program knows by itself: `get types`.
+const NOT_IN_CLUSTERS: [&str; 2] = ["types", "type"];
 
 /// Whether the program was called by kubectl.
 #[must_use]
@@ -25,8 +25,8 @@ pub fn in_cluster(mut words: Vec<OsString>) -> Vec<OsString> {
             || is(word, &NOT_IN_CLUSTERS)
             || word.to_str().is_some_and(|word| word.starts_with("--state="))
     });
-    if let Some(at) = words.iter().skip(1).position(|word| is(word, &OF_CLUSTERS)).filter(|_| !is_elsewhere) {
-        words.insert(at + 2, "--kubernetes".into());
+    if !is_elsewhere && words.get(1).is_some_and(|word| is(word, &OF_CLUSTERS)) {
+        words.insert(2, "--kubernetes".into());
     }
     words
 }
@@ -56,7 +56,8 @@ mod tests {
             ("kubectl-mailfleet get servers --state=x", "kubectl-mailfleet get servers --state=x"),
             ("kubectl-mailfleet get --kubernetes servers", "kubectl-mailfleet get --kubernetes servers"),
             ("kubectl-mailfleet get types", "kubectl-mailfleet get types"),
-            ("kubectl-mailfleet get runs spring", "kubectl-mailfleet get runs spring"),
+            ("kubectl-mailfleet get runs spring", "kubectl-mailfleet get --kubernetes runs spring"),
+            ("kubectl-mailfleet help get", "kubectl-mailfleet help get"),
             ("kubectl-mailfleet validate objects", "kubectl-mailfleet validate objects"),
             ("kubectl-mailfleet", "kubectl-mailfleet"),
         ] {

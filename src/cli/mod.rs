@@ -99,7 +99,7 @@ pub enum Command {
     Dns(dns::DnsArgs),
     /// Show servers, plans, campaigns and runs, or the types of servers.
     Get(get::GetArgs),
-    /// Wait until the conditions of a folder's objects are there, and set the status of a commit.
+    /// Wait until the objects of a folder are ready, and optionally set a commit status.
     Wait(wait::WaitArgs),
     /// Resume a stopped campaign, or mail recipients of unknown outcome again.
     Resume(resume::ResumeArgs),

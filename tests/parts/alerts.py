@@ -80,7 +80,7 @@ ALERTS = [
     ),
     Alert("MailfleetLedgerDiskFilling", [series(FREE, "90x60"), SIZE], [[series(FREE, "110x60"), SIZE]], 30),
     Alert("MailfleetLedgerCommitSlow", commits("0+1x60", "0+10x60"), [commits("0+95x60", "0+100x60"), commits("0x60", "0x60")], 45),
-    Alert("MailfleetServerInactive", [active("0x60"), users("2x60")], [[active("1x60"), users("2x60")], [active("0x60"), users("0x60")], [active("0x8 1x60"), users("2x60")]], 15, OF_SERVER),
+    Alert("MailfleetServerInactive", [active("0x60"), users("2x60")], [[active("1x60"), users("2x60")], [active("0x60"), users("0x60")], [active("0x8 1x60"), users("2x60")], [active("0x60"), users("2x60"), series("server_reason", "1x60", SERVER, 'reason="Disabled"')]], 15, OF_SERVER),
     Alert("MailfleetProbeFailing", [condition("server", SERVER, "Probed", "1x60"), users("0x60")], [[condition("server", SERVER, "Probed", "0x60")], [condition("server", SERVER, "Probed", "1x60"), users("1x60")]], 45, OF_SERVER),
     Alert("MailfleetServerPaused", [series("server_paused_namespaces", "1x60", SERVER)], [[series("server_paused_namespaces", "0x60", SERVER)]], 5, OF_SERVER),
     Alert("MailfleetWarmupHeld", [series("server_warmup_held_steps", "0x24 1x24 2x24", SERVER)], [[series("server_warmup_held_steps", "2x72", SERVER)], [series("server_warmup_held_steps", "0x48 1x24", SERVER)]], 54 * 60, OF_SERVER, step=60),

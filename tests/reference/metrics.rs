@@ -43,7 +43,7 @@ sum by (server) (rate(mailfleet_server_messages_total{outcome=\"Accepted\"}[5m])
 histogram_quantile(0.95, sum by (provider, le) (rate(mailfleet_delivery_duration_seconds_bucket[5m])))
 
 # how long the backlog takes at the present rate, seconds
-mailfleet_backlog_recipients / sum(rate(mailfleet_server_messages_total{outcome=\"Accepted\"}[15m]))
+sum(mailfleet_backlog_recipients) / sum(rate(mailfleet_server_messages_total{outcome=\"Accepted\"}[15m]))
 
 # the share of a server's daily limit that is used
 mailfleet_server_limit_used_messages{window=\"24h\"} / mailfleet_server_limit_messages{window=\"24h\"}
