@@ -301,7 +301,7 @@ def a_long_review_fits_into_a_comment(program) -> str:
         code, printed, errors = review(repository, forge, "--no-test")
         require(code == 0 and len(forge.comments) == 1, f"exit {code}: {errors}")
         body = forge.comments[0]["body"]
-        require(len(body) <= 65_536 and "Left out, since a comment holds no more" in body, f"{len(body)}: {body[-300:]}")
+        require(len(body) <= 65_536 and "Left out, because a comment has a maximum length" in body, f"{len(body)}: {body[-300:]}")
         return f"{len(body):,} characters"
 
 
@@ -407,12 +407,14 @@ def actions_run_as_they_are_written(program) -> str:
                     require(summary.read_text(encoding="utf-8") == forge.bodies()[-1], "the summary is another text")
                 elif kind == "forgejo":
                     steps = actions.read(INTEGRATIONS / "forgejo/workflow.yml")["jobs"]["review"]["steps"]
+                    # Its checkout has the whole history, and every branch.
+                    require(steps[0]["with"] == {"fetch-depth": "0"}, f"{steps[0]}")
+                    repository.git("-C", str(work), "fetch", "--quiet", "--unshallow", "origin", "+refs/heads/*:refs/remotes/origin/*")
                     secrets = {f"secrets.RELAY_{name}": value for name, value in zip(("USERNAME", "PASSWORD"), LOGIN)}
                     context = {"github.base_ref": "main", "secrets.MAIL_REVIEW_TOKEN": TOKEN} | secrets
                     code, output = actions.run_steps(steps, work, environment, context)
                 else:
                     review = actions.read(INTEGRATIONS / "gitlab/mailfleet.gitlab-ci.yml")["mailfleet-review"]
-                    repository.git("-C", str(work), "fetch", "--quiet", "--unshallow")
                     variables = review["variables"] | {"MAILFLEET_OBJECTS": "config", "CI_MERGE_REQUEST_DIFF_BASE_SHA": base}
                     code, output = actions.run_script("\n".join(review["script"]), work, environment | variables)
                 require(code == 1 and len(forge.comments) == 1, f"{kind}: exit {code}: {output}")
@@ -461,7 +463,7 @@ def workflows_are_good_for_their_forges() -> str:
     shutil.copytree(INTEGRATIONS, place / "integrations")
     (place / ".github/actionlint.yaml").write_text("self-hosted-runner: {labels: [mail, docker]}\n", encoding="utf-8")
     whole = (INTEGRATIONS / "github/workflow.yml").read_text(encoding="utf-8")
-    published = "OWNER/mailfleet/integrations/github@COMMIT"
+    published = "mailfleet/mailfleet/integrations/github@COMMIT"
     require(published in whole, "the workflow does not use the action")
     local = whole.replace(published, "./integrations/github")
     (workflows / "github.yml").write_text(local, encoding="utf-8")
