@@ -228,7 +228,7 @@ def closed_to_strangers(place):
             require("relay-a" in browser.text("table"), browser.text())
             shows(browser, "Live", "a live page", "#live")
             cookies = browser.run("return page.context().cookies()")
-            require([(one["httpOnly"], one["sameSite"]) for one in cookies] == [(True, "Strict")] and "0123" not in json.dumps(cookies), f"{cookies}")
+            require([(one["httpOnly"], one["sameSite"]) for one in cookies] == [(True, "Lax")] and "0123" not in json.dumps(cookies), f"{cookies}")
             browser.run("await page.getByRole('button', {name: 'Sign out'}).click(); await page.waitForURL(/login/)")
             require("0123456789abcdef" not in process.text(), "the token is in the log")
         token.write_text("short\n")
