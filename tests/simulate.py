@@ -78,7 +78,7 @@ WORLDS = [
     World(
         "a limit for a receiving domain",
         {"a": (1, {"limits": {**per_second(200), "perDomain": [{"domains": ["gmail.com"], **per_second(20)}]}})},
-        4_000,
+        6_000,
         at_gmail=40,
     ),
     World(
