@@ -266,7 +266,8 @@ def get_and_metrics_say_the_same(place):
         require(answers["Accepted"] > 0, f"{answers}")
         require(scrape.value("mailfleet_servers", state="Inactive") == 2 and scrape.value("mailfleet_campaigns", state="Waiting") == 1, "the states")
         require(scrape.value("mailfleet_server_campaigns", server="default/dying") == 1, "the campaign that waits needs the dead server")
-        require(scrape.value("mailfleet_backlog_recipients") == 1, "the one who waits")
+        # It waits from before its audience is read.
+        wait_until(lambda: Scrape.at(fleet.admin).value("mailfleet_backlog_recipients") == 1, 30, "the one who waits", every=0.5)
         ledger = fleet.recipients("spring")
         require(sum(state == "Accepted" for state in ledger.values()) == PEOPLE, "the ledger")
         return f"{len(scrape.samples())} series"

@@ -208,18 +208,8 @@ impl DispatchTask {
                     committing = None;
                     self.committed(result);
                 }
-                Some(delivered) = self.inbox.outcomes.receiver.recv() => {
-                    let now_ms = self.clock.now_ms();
-                    self.outcome(delivered, now_ms);
-                    while let Ok(delivered) = self.inbox.outcomes.receiver.try_recv() {
-                        self.outcome(delivered, now_ms);
-                    }
-                    self.drain_ended_calls();
-                }
-                Some(ended) = self.inbox.ended_calls.receiver.recv() => {
-                    self.call_ended(&ended);
-                    self.drain_ended_calls();
-                }
+                Some(delivered) = self.inbox.outcomes.receiver.recv() => self.delivered(Some(delivered), None),
+                Some(ended) = self.inbox.ended_calls.receiver.recv() => self.delivered(None, Some(ended)),
                 Some(event) = self.inbox.feeders.receiver.recv() => {
                     self.fed(event);
                     while let Ok(event) = self.inbox.feeders.receiver.try_recv() {
@@ -248,6 +238,26 @@ impl DispatchTask {
         }
     }
 
+    /// Takes every outcome and every end of a call that is known. A call sends its end after its outcomes, so those are here once its
+    /// end is, and are counted before it.
+    fn delivered(&mut self, first: Option<Delivered>, ended: Option<CallEnded>) {
+        let mut over = Vec::from_iter(ended);
+        while let Ok(ended) = self.inbox.ended_calls.receiver.try_recv() {
+            over.push(ended);
+        }
+        let now_ms = self.clock.now_ms();
+        if let Some(delivered) = first {
+            self.outcome(delivered, now_ms);
+        }
+        while let Ok(delivered) = self.inbox.outcomes.receiver.try_recv() {
+            self.outcome(delivered, now_ms);
+        }
+        for ended in &over {
+            self.call_ended(ended);
+        }
+        self.follow_carriages();
+    }
+
     fn outcome(&mut self, delivered: Delivered, now_ms: i64) {
         if !self.batches.is_empty()
             && let Some(call) = self.scheduler.call_of(&delivered)
@@ -255,13 +265,6 @@ impl DispatchTask {
             self.batches.note(call, &delivered);
         }
         self.scheduler.outcome(delivered, now_ms);
-    }
-
-    fn drain_ended_calls(&mut self) {
-        while let Ok(ended) = self.inbox.ended_calls.receiver.try_recv() {
-            self.call_ended(&ended);
-        }
-        self.follow_carriages();
     }
 
     fn take_over(&mut self, Handover { routing, handles }: Handover) {

@@ -106,14 +106,12 @@ impl Batches {
 
     /// Whether no call is recorded.
     pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.ended.is_empty()
+        self.open.is_empty()
     }
 
     /// A message of a call has its outcome.
     pub(super) fn note(&mut self, key: (LaneIx, CallId), delivered: &Delivered) {
-        // The end of a call may be known before its last outcomes, which are in the next commit all the same.
-        let ended = self.ended.iter_mut().rev().find(|batch| batch.key == key);
-        let Some(batch) = self.open.get_mut(&key).or(ended) else { return };
+        let Some(batch) = self.open.get_mut(&key) else { return };
         match delivered.outcome {
             Outcome::Accepted { .. } => batch.accepted += 1,
             Outcome::Refused(_) => batch.refused += 1,
