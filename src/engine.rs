@@ -238,7 +238,7 @@ impl Engine {
     /// Decides over the whole world.
     fn decide(&mut self) -> Arc<Decision> {
         let now_ms = self.clock.now_ms();
-        self.readmit(now_ms);
+        self.observed.readmit(&self.world.servers, now_ms);
         self.observed.webhooks = self.lookup.webhooks().1;
         for (key, input) in &mut self.world.campaigns {
             input.previous = self.statuses.campaign(key);
@@ -320,14 +320,6 @@ impl Engine {
                 true
             }
             () = tokio::time::sleep_until(due) => false,
-        }
-    }
-
-    fn readmit(&mut self, now_ms: i64) {
-        for (key, observation) in &mut self.observed.servers {
-            let Some(input) = self.world.servers.get(key) else { continue };
-            let accepted = self.observed.report.servers.get(key).map_or(0, |server| server.accepted);
-            observation.readmit(&input.object.spec.probe(), accepted, now_ms);
         }
     }
 

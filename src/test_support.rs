@@ -13,6 +13,18 @@ use crate::{
     routing::{CampaignIntent, ServerIntent, Work},
 };
 
+/// An object of a kind, by its namespace, name and spec in YAML.
+pub fn object_in<T: serde::de::DeserializeOwned>(kind: &str, namespace: &str, name: &str, spec: &str) -> T {
+    let yaml =
+        format!("{{apiVersion: mailfleet.dev/v1alpha1, kind: {kind}, metadata: {{name: {name}, namespace: {namespace}}}, spec: {spec}}}");
+    serde_saphyr::from_str(&yaml).unwrap_or_else(|error| panic!("{error}: {yaml}"))
+}
+
+/// The same in the namespace `default`.
+pub fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &str) -> T {
+    object_in(kind, "default", name, spec)
+}
+
 /// The run `first` of a campaign from `news@example.com`: four attempts, unknown outcomes skipped.
 pub fn work(work_hash: u64) -> Work {
     Work {

@@ -1,8 +1,13 @@
 //! Messages that a person sends by hand: handed to a server, and what became of each, in words.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 
-use crate::providers::{Outcome, Outgoing, Server};
+use crate::{
+    message::Rendered,
+    providers::{Outcome, Outgoing, Server},
+};
 
 /// What became of something that a person tried.
 pub(super) struct Verdict {
@@ -19,6 +24,12 @@ impl Verdict {
     pub fn of(passed: bool, reason: impl ToString, message: impl Into<String>) -> Self {
         Self { passed, reason: reason.to_string(), message: message.into() }
     }
+}
+
+/// A message that belongs to no run, as it is handed over.
+pub(super) fn outgoing(rendered: Rendered, mail_from: Arc<str>, rcpt_to: Arc<str>) -> Outgoing {
+    let Rendered { content, needs_8bit, needs_smtputf8 } = rendered;
+    Outgoing { token: 0, mail_from, rcpt_to, content, needs_8bit, needs_smtputf8, run: Arc::default(), signature: None, reference: None }
 }
 
 /// Hands messages to a server, and gives the outcome of each in their order.

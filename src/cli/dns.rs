@@ -40,7 +40,7 @@ pub struct DnsArgs {
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
     /// The state folder of `mailfleet run`, which is not read as configuration.
-    #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
+    #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     pub state: PathBuf,
     /// The resolver: an IP address, with `:PORT` if it is not 53. Default: this machine's (/etc/resolv.conf).
     #[arg(long, value_name = "ADDRESS", env = "MAILFLEET_RESOLVER", value_parser = resolver_address)]

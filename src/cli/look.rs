@@ -18,12 +18,12 @@ use jiff::Timestamp;
 use siphasher::sip::SipHasher13;
 
 pub(super) use self::{parts::Parts, variants::made};
-use super::{exit::EXIT_CONFIGURATION, validate};
+use super::{exit::EXIT_CONFIGURATION, text, validate};
 use crate::{
     audience::{Reader, Recipient, Row, canonical},
     decide::{self, CampaignDecision, Observations, ProbeResult, ServerObservation},
     egress::Egress,
-    engine::{ContentResolver, EngineOptions, Returns, world_of},
+    engine::{ContentResolver, EngineOptions, world_of},
     ledger::{AddressSet, LedgerError, RecordedFacts},
     message::{Census, Fault, Link, NamedField, RenderContext, RenderError, Rendered, Template, fields_named, message_id},
     meta::bound::counted,
@@ -56,7 +56,7 @@ pub struct CampaignArgs {
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
     /// The state folder of `mailfleet run`, which is not read as configuration.
-    #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
+    #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     pub state: PathBuf,
     /// Where people reach the process that sends, as for `mailfleet run`; for unsubscribe links.
     #[arg(long, value_name = "URL", env = "MAILFLEET_PUBLIC_URL")]
@@ -185,16 +185,8 @@ impl Look {
     pub async fn decision(&self, args: &CampaignArgs) -> Result<CampaignDecision, Stop> {
         let mut snapshot: Snapshot = self.snapshot.clone();
         Arc::make_mut(&mut snapshot.campaigns).retain(|key, _| *key == self.key);
-        let options = EngineOptions {
-            links: Some(self.links.clone()),
-            once: true,
-            // Nothing is opened, so that no Secret is needed to know what is granted.
-            dry_run: true,
-            plan_namespace: args.plan_namespace.clone(),
-            // As the process does that a server with `feedback.bounces` asks for.
-            returns: Returns { listens: true, ..Returns::default() },
-            ..EngineOptions::new(args.state.clone())
-        };
+        let looking = EngineOptions::looking(args.state.clone(), args.plan_namespace.clone());
+        let options = EngineOptions { links: Some(self.links.clone()), ..looking };
         let facts = RecordedFacts::open(&args.state).map_err(|error| Stop::failed(error.to_string()))?;
         let now_ms = Timestamp::now().as_millisecond();
         let world = world_of(&snapshot, facts, &options, now_ms).await;

@@ -6,7 +6,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::{
-    deliver::{deliver, judge},
+    deliver::{deliver, judge, outgoing},
     keys,
     look::{CampaignArgs, Look, Stop, Whose, look, wire},
     text,
@@ -130,17 +130,7 @@ fn message(look: &Look, server: &SendingServer, recipient: &Recipient, to: &Addr
         (Some(domain), Some((local, _))) => format!("{local}@{domain}").into(),
         _ => from,
     };
-    Ok(Outgoing {
-        token: 0,
-        mail_from,
-        rcpt_to: wire(to),
-        content: rendered.content,
-        needs_8bit: rendered.needs_8bit,
-        needs_smtputf8: rendered.needs_smtputf8,
-        run: Arc::default(),
-        signature: None,
-        reference: None,
-    })
+    Ok(outgoing(rendered, mail_from, wire(to)))
 }
 
 type Chosen = (Key, Arc<SendingServer>, Arc<dyn Server>);

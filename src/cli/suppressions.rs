@@ -64,7 +64,7 @@ pub enum SuppressionsCommand {
 #[derive(Args, Debug)]
 pub struct StateArgs {
     /// The state folder, with the ledger.
-    #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
+    #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     pub state: PathBuf,
 }
 

@@ -67,7 +67,7 @@ pub struct ValidateArgs {
     #[arg(long)]
     pub strict: bool,
     /// The state folder of `mailfleet run`: warn about campaigns that may have been renamed.
-    #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
+    #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     pub state: PathBuf,
     /// The namespace of the operator's plans, as for `mailfleet run`: campaigns in any other may only be sent from granted domains.
     #[arg(long, value_name = "NAMESPACE")]

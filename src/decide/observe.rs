@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use super::{feedback::WebhookObservation, identity::IdentityObservation};
+use super::{ServerInput, feedback::WebhookObservation, identity::IdentityObservation};
 use crate::{
     backoff::{Backoff, spread_ms},
     chance::jitter,
@@ -36,6 +36,15 @@ impl Observations {
             acknowledged_failures: report.servers.get(key).map_or(0, |server| server.failures),
             ..ServerObservation::default()
         })
+    }
+
+    /// Uses servers again whose send failures are due to be forgotten.
+    pub fn readmit(&mut self, servers: &BTreeMap<Key, ServerInput>, now_ms: i64) {
+        for (key, observation) in &mut self.servers {
+            let Some(input) = servers.get(key) else { continue };
+            let accepted = self.report.servers.get(key).map_or(0, |server| server.accepted);
+            observation.readmit(&input.object.spec.probe(), accepted, now_ms);
+        }
     }
 }
 

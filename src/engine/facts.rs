@@ -132,10 +132,7 @@ impl<F: Facts> FactFinder<F> {
     /// # Errors
     /// Then what was known before stays: no pause ends since it cannot be read.
     pub async fn renew_servers(&mut self, servers: impl Iterator<Item = (&Key, &SendingServer)>, now_ms: i64) -> Result<(), LedgerError> {
-        let asked = servers.map(|(key, server)| {
-            let (since_ms, since_day) = pauses::asks_for(&server.spec, now_ms);
-            StandingOf { server: key.to_string(), since_ms, since_day }
-        });
+        let asked = servers.map(|(key, server)| StandingOf::new(key, pauses::asks_for(&server.spec, now_ms)));
         let records = self.ledger.standings(asked.collect()).await?;
         self.known_servers = Some(records.into_iter().filter_map(|(name, record)| Some((Key::parse(&name)?, record))).collect());
         Ok(())

@@ -80,6 +80,20 @@ impl EngineOptions {
         }
     }
 
+    /// A process that only says what it would decide: nothing is opened, so that no Secret is needed to know what is granted.
+    #[must_use]
+    pub fn looking(state_dir: PathBuf, plan_namespace: Option<String>) -> Self {
+        // As the process does that a server with `feedback.bounces` asks for.
+        let returns = Returns { listens: true, ..Returns::default() };
+        Self { once: true, dry_run: true, plan_namespace, returns, ..Self::new(state_dir) }
+    }
+
+    /// The same without a network, where there may be no keys for links either.
+    #[must_use]
+    pub fn offline(state_dir: PathBuf, plan_namespace: Option<String>) -> Self {
+        Self { links: Some(Links::sample(None)), egress: Egress::PublicOnly, ..Self::looking(state_dir, plan_namespace) }
+    }
+
     /// Whether a server in this namespace is the operator's: with a plan namespace, those in all others are customers'.
     pub(super) fn is_operators(&self, key: &Key) -> bool {
         self.plan_namespace.as_ref().is_none_or(|namespace| **namespace == *key.namespace)

@@ -14,6 +14,7 @@ use super::{
     place::Place,
 };
 use crate::{
+    backoff::Backoff,
     egress::Egress,
     meta::link::next_of,
     providers::{
@@ -28,8 +29,8 @@ const CALL_MAX: Duration = Duration::from_secs(30);
 const ALL_MAX: Duration = Duration::from_secs(180);
 /// Attempts at a call.
 const ATTEMPTS: u32 = 4;
-/// Before the second attempt where the forge names no time; twice as long before each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Between attempts where the forge names no time.
+const PAUSES: Backoff = Backoff { first: Duration::from_secs(1), max: PAUSE_MAX };
 /// A longer pause than this is not waited for.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Comments with our marker that turn out to be those of others.
@@ -177,7 +178,7 @@ impl Client {
     /// Waits before the next attempt, if there is one.
     async fn pause(&self, error: ForgeError, pause: Option<Duration>, attempt: u32, until: Instant) -> Result<(), ForgeError> {
         let Some(pause) = pause.filter(|_| attempt < ATTEMPTS) else { return Err(error) };
-        let pause = if pause.is_zero() { FIRST_PAUSE * 2_u32.pow(attempt - 1) } else { pause };
+        let pause = if pause.is_zero() { PAUSES.delay(attempt) } else { pause };
         if pause > PAUSE_MAX || Instant::now() + pause >= until {
             let message = format!("{}; it asks to retry in {} s, which is too long to wait", error.message, pause.as_secs());
             return Err(ForgeError { message, ..error });

@@ -155,7 +155,7 @@ pub(super) fn erase(connection: &Connection, person: &str) -> Result<u64, Fault>
 
 /// Whether a message names a person: as a word of it, or as its last word, which may have been cut off.
 fn is_named(message: &str, person: &str) -> bool {
-    let is_part = |c: char| c.is_alphanumeric() || !(c.is_whitespace() || c.is_control() || "<>()[]{},;:\"'`‹›«»„“”…|".contains(c));
+    let is_part = |c: char| !(c.is_whitespace() || c.is_control() || "<>()[]{},;:\"'`‹›«»„“”…|".contains(c));
     let mut words = message.split(|c: char| !is_part(c)).filter(|word| !word.is_empty());
     let is_them = |word: &str| word.contains('@') && canonical(word.trim_matches('.')) == person;
     let cut = message.rsplit(|c: char| !is_part(c)).next().unwrap_or_default().to_lowercase();

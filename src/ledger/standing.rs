@@ -15,7 +15,7 @@ use super::{
 use crate::{
     feedback::{Change, Judged, Pause, PauseChange, Returned, Standing},
     meta::Reason,
-    resources::{fate::Fate, resume::Handled},
+    resources::{Key, fate::Fate, resume::Handled},
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -43,6 +43,14 @@ pub struct StandingOf {
     pub since_ms: Option<i64>,
     /// From which UTC day on, counted since 1970, the results of whole days are wanted; not when absent.
     pub since_day: Option<i64>,
+}
+
+impl StandingOf {
+    /// What is asked of a server from when on: its results, and those of whole days.
+    #[must_use]
+    pub fn new(server: &Key, (since_ms, since_day): (Option<i64>, Option<i64>)) -> Self {
+        Self { server: server.to_string(), since_ms, since_day }
+    }
 }
 
 /// What the ledger knows of a server beside its messages.

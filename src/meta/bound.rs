@@ -66,6 +66,21 @@ pub fn grouped(number: impl TryInto<u64>) -> String {
     text
 }
 
+/// The next number that reads well on an axis: 1, 2 or 5 with zeros; 1 at the least.
+#[must_use]
+pub fn round_up(number: u64) -> u64 {
+    let mut unit = 1_u64;
+    loop {
+        for step in [1, 2, 5] {
+            let round = unit.saturating_mul(step);
+            if round >= number {
+                return round;
+            }
+        }
+        unit = unit.saturating_mul(10);
+    }
+}
+
 /// A number and its noun: `1 row`, `12 rows`, `19,905 rows`.
 #[must_use]
 pub fn counted(count: impl TryInto<u64>, one: &str, several: &str) -> String {

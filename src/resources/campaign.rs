@@ -359,6 +359,11 @@ pub enum CampaignState {
     Completed,
 }
 
+impl CampaignState {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Scheduled, Self::Sending, Self::Waiting, Self::Suspended, Self::Stopped, Self::Completed];
+}
+
 /// The observed state of a campaign.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -55,6 +55,9 @@ pub const API_VERSION: &str = "mailfleet.dev/v1alpha1";
 /// The namespace of an object that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
+/// The annotations that are acted on; others of an object are not read.
+pub const ANNOTATIONS: [&str; 2] = [resume::ANNOTATION, rollout::ANNOTATION];
+
 /// The largest weight of a server (the bound of the Gateway API).
 const WEIGHT_MAX: u32 = 1_000_000;
 /// The weight of a server to which nobody gives one.

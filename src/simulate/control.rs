@@ -70,10 +70,9 @@ impl Control {
     }
 
     /// A turn of the engine.
-    pub(super) fn turn(&mut self, report: Report, assumed: &Assumptions, now_ms: i64) -> Result<Decision, LedgerError> {
+    pub(super) fn turn(&mut self, report: Arc<Report>, assumed: &Assumptions, now_ms: i64) -> Result<Decision, LedgerError> {
         self.end_probes(assumed, now_ms);
         self.judge(now_ms)?;
-        self.readmit(&report, now_ms);
         for (key, run) in &report.campaigns {
             let Some(input) = self.world.campaigns.get_mut(key) else { continue };
             if run.started_ms.is_some() {
@@ -83,7 +82,8 @@ impl Control {
             input.rollout.clone_from(&run.rollout);
             input.resume_handled = run.resume_handled.clone();
         }
-        self.observed.report = Arc::new(report);
+        self.observed.report = report;
+        self.observed.readmit(&self.world.servers, now_ms);
         let mut decision = decide(&self.world, &self.observed, now_ms);
         if self.promote(&decision, assumed) {
             decision = decide(&self.world, &self.observed, now_ms);
@@ -140,14 +140,6 @@ impl Control {
         }
     }
 
-    fn readmit(&mut self, report: &Report, now_ms: i64) {
-        for (key, observation) in &mut self.observed.servers {
-            let Some(input) = self.world.servers.get(key) else { continue };
-            let accepted = report.servers.get(key).map_or(0, |server| server.accepted);
-            observation.readmit(&input.object.spec.probe(), accepted, now_ms);
-        }
-    }
-
     /// Judges servers by what came of their messages, and begins and ends their pauses.
     fn judge(&mut self, now_ms: i64) -> Result<(), LedgerError> {
         for ((server, namespace, minute), judged) in std::mem::take(&mut self.lately) {
@@ -169,15 +161,8 @@ impl Control {
     }
 
     fn read(&mut self, now_ms: i64) -> Result<(), LedgerError> {
-        let asked: Vec<StandingOf> = self
-            .world
-            .servers
-            .iter()
-            .map(|(key, input)| {
-                let (since_ms, since_day) = pauses::asks_for(&input.object.spec, now_ms);
-                StandingOf { server: key.to_string(), since_ms, since_day }
-            })
-            .collect();
+        let asked: Vec<StandingOf> =
+            self.world.servers.iter().map(|(key, input)| StandingOf::new(key, pauses::asks_for(&input.object.spec, now_ms))).collect();
         let mut known = self.results.standings(&asked)?;
         for (key, input) in &mut self.world.servers {
             input.past.standing = known.remove(&key.to_string()).unwrap_or_default().standing;

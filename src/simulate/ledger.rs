@@ -1,14 +1,11 @@
 //! Who was mailed in simulated time: the rules of the ledger, with a few bytes for each person. Pure.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     dispatch::{campaign::record::Opened, stages::Disposition},
     ledger::{HeldMessage, Resumption},
-    resources::{Bar, Key, campaign::RecipientCounts, fate::Fate, resume::ResumeHeld},
+    resources::{Key, campaign::RecipientCounts, fate::Fate, resume::ResumeHeld},
 };
 
 /// The people of a run, by number.
@@ -23,7 +20,6 @@ pub(super) struct Rows {
     /// When those in flight were claimed.
     claimed: BTreeMap<usize, i64>,
     counts: RecipientCounts,
-    bars: BTreeMap<Arc<str>, Bar>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -56,20 +52,7 @@ impl Rows {
                 *counts.of_mut(fate) += 1;
             }
         }
-        Self {
-            fates,
-            attempts: vec![0; people],
-            waiting: BTreeMap::new(),
-            due: BTreeSet::new(),
-            claimed: BTreeMap::new(),
-            counts,
-            bars: BTreeMap::new(),
-        }
-    }
-
-    /// Takes a server out of use for the run.
-    pub(super) fn add_bar(&mut self, server: &Key, bar: Bar) {
-        self.bars.insert(server.to_string().into(), bar);
+        Self { fates, attempts: vec![0; people], waiting: BTreeMap::new(), due: BTreeSet::new(), claimed: BTreeMap::new(), counts }
     }
 
     /// Whether a person was never claimed.
@@ -96,11 +79,7 @@ impl Rows {
 
     /// Whether somebody who was claimed has no final outcome.
     pub(super) fn has_open(&self) -> bool {
-        !self.claimed.is_empty() || self.waiting.iter().any(|(person, _)| self.is_open(*person))
-    }
-
-    fn is_open(&self, person: usize) -> bool {
-        self.fates.get(person).copied().flatten().is_some_and(|fate| !fate.is_final())
+        !self.claimed.is_empty() || !self.waiting.is_empty()
     }
 
     /// When the next deferred message is due.
@@ -128,9 +107,6 @@ impl Rows {
     pub(super) fn resume(&mut self, resumption: &Resumption, now_ms: i64) -> Vec<(Fate, Fate, i64)> {
         let held = resumption.held.map(|held| if held == ResumeHeld::Retry { Fate::Deferred } else { Fate::Rejected });
         let unknown = resumption.resends_unknown.then_some(Fate::Deferred);
-        if held.is_some() {
-            self.bars.clear();
-        }
         let becomes = [(Fate::RenderFailed, Some(Fate::Deferred)), (Fate::Held, held), (Fate::Unknown, unknown)];
         let becomes = becomes.into_iter().filter_map(|(from, to)| Some((from, to?)));
         becomes.map(|(from, to)| (from, to, self.change_all(from, to, now_ms))).filter(|(.., count)| *count > 0).collect()
@@ -165,7 +141,6 @@ impl Rows {
         Opened {
             counts: RecipientCounts { resent: known.counts.resent, ..self.counts.clone() },
             next_due_ms: self.next_due_ms(),
-            bars: known.bars.iter().chain(&self.bars).map(|(server, bar)| (server.clone(), bar.clone())).collect(),
             held: held.collect(),
             ..known.clone()
         }

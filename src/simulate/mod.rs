@@ -12,7 +12,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 pub use people::{Crowd, PEOPLE_MAX};
 pub use record::{CampaignResult, HOUR_MS, Happening, MINUTE_MS, ServerResult, Simulated};
@@ -216,14 +216,14 @@ impl Simulation<'_> {
     }
 
     /// A turn of the control plane, and what follows from it.
-    fn turn(&mut self, now_ms: i64) -> Result<(Decision, Report), LedgerError> {
+    fn turn(&mut self, now_ms: i64) -> Result<(Decision, Arc<Report>), LedgerError> {
         self.turns += 1;
         (self.turned_at, self.plane.has_news) = (self.outcomes, false);
         for failed in std::mem::take(&mut self.plane.failed) {
             self.control.server_failed(&failed.server, failed.failure, failed.failures, failed.accepted, now_ms);
         }
         let days = self.plane.usage.completed_days(now_ms);
-        let report = Report { days, ..self.plane.scheduler.report(now_ms, None) };
+        let report = Arc::new(Report { days, ..self.plane.scheduler.report(now_ms, None) });
         let decision = self.control.turn(report.clone(), self.assumed, now_ms)?;
         self.plane.apply(&decision.routing, now_ms);
         self.tell(&decision, now_ms);

@@ -8,18 +8,13 @@ use crate::{
     decide::{CampaignInput, PlanInput, ServerInput},
     resources::{Campaign, fate::Fate},
     routing::Work,
+    test_support::object,
     zones,
 };
 
 /// 2026-12-01T00:00:00Z, a Tuesday.
 const START_MS: i64 = 1_796_083_200_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
-
-fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &str) -> Arc<T> {
-    let yaml =
-        format!("{{apiVersion: mailfleet.dev/v1alpha1, kind: {kind}, metadata: {{name: {name}, namespace: default}}, spec: {spec}}}");
-    Arc::new(serde_saphyr::from_str(&yaml).unwrap_or_else(|error| panic!("{error}: {yaml}")))
-}
 
 fn key(name: &str) -> Key {
     Key::new("default", name)
@@ -75,7 +70,7 @@ impl Small {
         let mut world = World::default();
         for (name, _, more) in &self.servers {
             let spec = format!("{{provider: {{smtp: {{host: {name}.example.com, encryption: None}}}}{more}}}");
-            let mut input = ServerInput::new(object("SendingServer", name, &spec), Ok(1));
+            let mut input = ServerInput::new(Arc::new(object("SendingServer", name, &spec)), Ok(1));
             if let Some((_, ends_ms)) = self.paused.filter(|(paused, _)| paused == name) {
                 let reason = crate::resources::Reason::BounceRateTooHigh;
                 let pause = crate::feedback::Pause { namespace: None, reason, message: String::new(), ends_at_ms: Some(ends_ms) };
@@ -84,13 +79,13 @@ impl Small {
             world.servers.insert(key(name), input);
         }
         let granted: Vec<String> = self.servers.iter().map(|(name, weight, _)| format!("{{name: {name}, weight: {weight}}}")).collect();
-        let plan = object("Plan", "all", &format!("{{servers: [{}]}}", granted.join(", ")));
+        let plan = Arc::new(object("Plan", "all", &format!("{{servers: [{}]}}", granted.join(", "))));
         world.plans.insert(key("all"), PlanInput { object: plan, stale: None });
         let spec = format!(
             "{{planRef: {{name: all}}, from: {{address: news@example.com}}, subject: Hi, content: {{text: Hi}}, audience: {{inline: [{{email: u@gmail.com}}]}}{}}}",
             self.campaign
         );
-        let campaign: Arc<Campaign> = object("Campaign", "spring", &spec);
+        let campaign: Arc<Campaign> = Arc::new(object("Campaign", "spring", &spec));
         let work = Work::of(&campaign.spec, 1, "news@example.com".into());
         let mut input = CampaignInput::new(campaign.clone(), Ok(Arc::new(work)));
         input.when = Ok(zones::when(&campaign.spec).expect("good times"));

@@ -12,18 +12,14 @@ use crate::{
     compare::{Past, RunPast},
     decide::{InLedger, Recorded, World},
     resources::{
-        Campaign, Key, Kind, Metadata, Object, Plan, SendingServer,
+        ANNOTATIONS, Campaign, Key, Kind, Metadata, Object, Plan, SendingServer,
         campaign::{CampaignState, CampaignStatus},
-        resume, rollout,
     },
     source::{
         Broken, ByName, ConfigMapStore, Snapshot, Sourced,
         cluster::{self, Scope, Wanted},
     },
 };
-
-/// Annotations that mean something; others of a cluster's objects are not read.
-const ANNOTATIONS: [&str; 2] = [resume::ANNOTATION, rollout::ANNOTATION];
 
 /// Which objects of which cluster are compared with.
 #[derive(Args, Clone, Debug)]

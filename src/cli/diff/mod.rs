@@ -35,12 +35,10 @@ use crate::{
         objects,
     },
     decide::{World, decide},
-    egress::Egress,
-    engine::{EngineOptions, Returns, offline_world_of, sends_alike},
+    engine::{EngineOptions, offline_world_of, sends_alike},
     ledger::RecordedFacts,
     resources::{Key, Reason},
     source::{Finding, Options, Severity, Snapshot, is_secret},
-    token::unsubscribe::Links,
 };
 use cluster::ClusterArgs;
 use side::{Loaded, Source};
@@ -92,7 +90,7 @@ pub struct DiffArgs {
     #[arg(long, value_name = "DIR")]
     secrets_dir: Option<PathBuf>,
     /// The state folder of `mailfleet run`: its ledger says who was mailed. It is only read, beside a process that sends.
-    #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
+    #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     state: PathBuf,
     /// The only namespace whose plans count, as for `mailfleet run`.
     #[arg(long, value_name = "NAMESPACE")]
@@ -237,7 +235,7 @@ pub(super) async fn report(args: &DiffArgs) -> Result<Report, Stop> {
     };
 
     let now_ms = Timestamp::now().as_millisecond();
-    let options = options(args);
+    let options = EngineOptions::offline(args.state.clone(), args.plan_namespace.clone());
     let mut worlds = Vec::new();
     for side in [&old, &new] {
         let mut world = offline_world_of(&side.snapshot, facts.clone(), &options, now_ms).await;
@@ -329,20 +327,6 @@ fn renamed(old: &Snapshot, new: &Snapshot) -> Vec<(Key, Key)> {
         gone().find(is_it).map(|(was, _)| (was.clone(), key.clone()))
     };
     added.filter_map(pair).collect()
-}
-
-/// How a process would decide that sends what is compared.
-fn options(args: &DiffArgs) -> EngineOptions {
-    EngineOptions {
-        links: Some(Links::sample(None)),
-        once: true,
-        // Nothing is opened, so that no Secret is needed to know what is granted.
-        dry_run: true,
-        plan_namespace: args.plan_namespace.clone(),
-        egress: Egress::PublicOnly,
-        returns: Returns { listens: true, ..Returns::default() },
-        ..EngineOptions::new(args.state.clone())
-    }
 }
 
 impl DiffArgs {

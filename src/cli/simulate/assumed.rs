@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use super::stretches::length;
 use crate::{
     meta::bound::counted,
     resources::{Duration, Key},
@@ -96,8 +97,8 @@ pub fn words(assumptions: &Assumptions, read: &[String], round_trip: Duration) -
     let mut words =
         vec![format!("Servers pass their test, take every message that they are not said to reject, and answer after {round_trip}.")];
     let outage = |outage: &Outage| {
-        let after = in_words(outage.from_ms - assumptions.from_ms);
-        format!("{} is away after {after}, for {}.", outage.server, in_words(outage.to_ms - outage.from_ms))
+        let after = length(outage.from_ms - assumptions.from_ms);
+        format!("{} is away after {after}, for {}.", outage.server, length(outage.to_ms - outage.from_ms))
     };
     words.extend(assumptions.outages.iter().map(outage));
     words.extend(assumptions.rejections.iter().map(|rejection| match &rejection.server {
@@ -113,10 +114,6 @@ pub fn words(assumptions: &Assumptions, read: &[String], round_trip: Duration) -
     );
     words.extend(read.iter().cloned());
     words
-}
-
-fn in_words(ms: i64) -> String {
-    Duration::from_millis(u64::try_from(ms).unwrap_or(0)).in_words()
 }
 
 /// `3 people`, for sentences.

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     meta::bound::grouped,
     resources::{Duration, Key},
-    simulate::{Assumptions, Progress, Simulated, simulate},
+    simulate::{Assumptions, MINUTE_MS, Progress, Simulated, simulate},
 };
 
 /// The longest simulated time when no other is given, milliseconds: 90 days.
@@ -94,7 +94,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "DIR")]
     secrets_dir: Option<PathBuf>,
     /// The state folder of `mailfleet run`: its ledger says what was sent. It is only read.
-    #[arg(long, value_name = "DIR", default_value = ".mailfleet", env = "MAILFLEET_STATE")]
+    #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     state: PathBuf,
     /// The only namespace whose plans count, as for `mailfleet run`.
     #[arg(long, value_name = "NAMESPACE")]
@@ -226,7 +226,7 @@ impl Teller {
     fn tell(&mut self, progress: Progress) -> ControlFlow<()> {
         if self.is_wanted && self.told.unwrap_or(self.began).elapsed() >= Self::MOMENT {
             self.told = Some(Instant::now());
-            let passed = Duration::from_millis(u64::try_from(progress.now_ms - self.from_ms).unwrap_or(0) / 60_000 * 60_000).in_words();
+            let passed = stretches::length((progress.now_ms - self.from_ms) / MINUTE_MS * MINUTE_MS);
             let line = format!("simulating: {passed}, {} of {} done", grouped(progress.done), grouped(progress.people));
             let _ = write!(io::stderr(), "\r\x1b[K{line}");
         }

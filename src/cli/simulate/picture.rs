@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use super::stretches::{Stretches, moment};
-use crate::{meta::bound::grouped, simulate::Simulated};
+use crate::{
+    meta::bound::{grouped, round_up},
+    simulate::Simulated,
+};
 
 /// Servers with a colour of their own.
 const COLOURS: [&str; 8] = ["#3b6fb6", "#d97b29", "#4d9a5b", "#a2559c", "#c1443c", "#7c6f5a", "#2a9d9d", "#8f8f2e"];
@@ -13,20 +16,6 @@ const HEIGHT: f64 = 360.0;
 const MARGIN: (f64, f64, f64, f64) = (72.0, 44.0, 16.0, 72.0);
 /// Lines across.
 const LINES: u64 = 4;
-
-/// The next number that reads well: 1, 2 or 5 with zeros.
-fn round_up(number: u64) -> u64 {
-    let mut step = 1_u64;
-    loop {
-        for factor in [1, 2, 5] {
-            let round = step.saturating_mul(factor);
-            if round >= number {
-                return round;
-            }
-        }
-        step = step.saturating_mul(10);
-    }
-}
 
 #[allow(clippy::cast_precision_loss)]
 fn part(number: u64, of: u64) -> f64 {

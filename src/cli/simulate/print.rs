@@ -6,15 +6,15 @@ use serde::Serialize;
 
 use super::{
     Shown,
-    stretches::{Stretches, moment},
+    stretches::{Stretches, length, moment},
 };
 use crate::{
     cli::{
-        present::{OutputFormat, Table},
+        present::{OutputFormat, Table, markdown::escaped},
         text,
     },
     meta::bound::{counted, grouped},
-    resources::{Duration, Key, campaign::CampaignState, fate::Fate},
+    resources::{Key, campaign::CampaignState, fate::Fate},
     simulate::{CampaignResult, Happening, Simulated},
 };
 
@@ -94,18 +94,6 @@ pub fn markdown(shown: &Shown, mut out: &mut impl Write) -> io::Result<()> {
     }
     writeln!(out, "\n#### Assumed\n")?;
     shown.assumed.iter().try_for_each(|line| writeln!(out, "- {}", escaped(line)))
-}
-
-/// A text in which Markdown and HTML mean nothing.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
-        if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '&' | '@') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
 }
 
 /// One JSON object.
@@ -257,7 +245,7 @@ fn sentence(key: &Key, campaign: &CampaignResult) -> String {
 /// A length of time, exact to the second below an hour, and to the minute beyond.
 fn in_words(ms: i64) -> String {
     let unit = if ms < 3_600_000 { 1_000 } else { 60_000 };
-    Duration::from_millis(u64::try_from(ms / unit * unit).unwrap_or(0)).in_words()
+    length(ms / unit * unit)
 }
 
 fn shares_table() -> Table<Share> {

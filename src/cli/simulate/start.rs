@@ -12,13 +12,12 @@ use crate::{
     compare::assume,
     decide::{InLedger, World},
     egress::Egress,
-    engine::{EngineOptions, Returns, offline_world_of},
+    engine::{EngineOptions, offline_world_of},
     ledger::{LedgerError, LedgerErrorKind, LedgerReader, RecordedFacts, RunKey},
     people::People,
     resources::{Campaign, Key},
     simulate::{Begun, Crowd, PEOPLE_MAX, Past, Start},
     source::{Files, Options, Severity, Snapshot, Sourced},
-    token::unsubscribe::Links,
 };
 
 /// Minutes before now in which messages count towards limits: the longest window has 31 days.
@@ -39,16 +38,7 @@ pub async fn read(args: &SimulateArgs, now_ms: i64) -> Result<Read, Stop> {
     let snapshot = blocking(move || load(&for_loading)).await?;
     let unreadable = |error: LedgerError| Stop::configuration(error.to_string());
     let facts = RecordedFacts::open(&args.state).map_err(unreadable)?;
-    let options = EngineOptions {
-        links: Some(Links::sample(None)),
-        once: true,
-        // Nothing is opened, so that no Secret is needed.
-        dry_run: true,
-        plan_namespace: args.plan_namespace.clone(),
-        egress: Egress::PublicOnly,
-        returns: Returns { listens: true, ..Returns::default() },
-        ..EngineOptions::new(args.state.clone())
-    };
+    let options = EngineOptions::offline(args.state.clone(), args.plan_namespace.clone());
     let mut world = offline_world_of(&snapshot, facts, &options, now_ms).await;
     // Only now: whether one was renamed is told by all of them.
     let snapshot = only(args, snapshot)?;

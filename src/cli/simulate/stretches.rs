@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    resources::Key,
+    resources::{Duration, Key},
     simulate::{HOUR_MS, MINUTE_MS, Simulated},
 };
 
@@ -92,4 +92,9 @@ impl Stretches {
 /// A moment in RFC 3339, to the second.
 pub fn moment(at_ms: i64) -> String {
     jiff::Timestamp::from_millisecond(at_ms).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
+}
+
+/// A length of time, milliseconds, in words.
+pub fn length(ms: i64) -> String {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0)).in_words()
 }

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::TestArgs;
 use crate::{
     audience::{Address, Recipient},
-    cli::deliver::{Verdict, deliver, judge},
-    message::{self, Content, RenderContext, Template},
+    cli::deliver::{Verdict, deliver, judge, outgoing},
+    message::{self, Content, RenderContext, Rendered, Template},
     providers::{Outgoing, Server},
     resources::{Key, campaign::Mailbox},
 };
@@ -90,18 +90,10 @@ pub async fn send(key: &Key, server: &dyn Server, messages: &[TestMessage]) -> R
 
 fn compose(key: &Key, message: &TestMessage) -> Result<Outgoing, String> {
     let TestMessage { from, to, content } = message;
+    let (mail_from, rcpt_to) = (Arc::from(from.to_wire()), Arc::from(to.to_wire()));
     if let Some(content) = content {
-        return Ok(Outgoing {
-            token: 0,
-            mail_from: Arc::from(from.to_wire()),
-            rcpt_to: Arc::from(to.to_wire()),
-            needs_8bit: !content.is_ascii(),
-            needs_smtputf8: false,
-            content: content.clone().into(),
-            run: Arc::default(),
-            signature: None,
-            reference: None,
-        });
+        let rendered = Rendered { needs_8bit: !content.is_ascii(), needs_smtputf8: false, content: content.clone().into() };
+        return Ok(outgoing(rendered, mail_from, rcpt_to));
     }
     let content = Content {
         from: Mailbox { name: Some("Mailfleet".to_owned()), address: from.as_str().to_owned() },
@@ -128,15 +120,5 @@ fn compose(key: &Key, message: &TestMessage) -> Result<Outgoing, String> {
     let message_id = message::message_id(0, &key.namespace, &key.name, &run, to.as_str(), from.domain());
     let context = RenderContext { message_id: &message_id, date: now, campaign: "test", senders: None, link: None };
     let rendered = template.render(&recipient, &context).map_err(|error| error.to_string())?;
-    Ok(Outgoing {
-        token: 0,
-        mail_from: Arc::from(from.to_wire()),
-        rcpt_to: Arc::from(to.to_wire()),
-        content: rendered.content,
-        needs_8bit: rendered.needs_8bit,
-        needs_smtputf8: rendered.needs_smtputf8,
-        run: Arc::default(),
-        signature: None,
-        reference: None,
-    })
+    Ok(outgoing(rendered, mail_from, rcpt_to))
 }

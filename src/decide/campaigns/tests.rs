@@ -15,16 +15,10 @@ use crate::{
         condition,
         resume::Handled,
     },
-    test_support::work,
+    test_support::{object, work},
 };
 
 pub(super) const NOW_MS: i64 = 1_764_000_000_000;
-
-fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &str) -> T {
-    let yaml =
-        format!("{{apiVersion: mailfleet.dev/v1alpha1, kind: {kind}, metadata: {{name: {name}, namespace: default}}, spec: {spec}}}");
-    serde_saphyr::from_str(&yaml).expect("a good object")
-}
 
 /// One server, one plan, one campaign `spring` of generation 2 with a run in the ledger; the server is Active if `probed` is good.
 pub(super) fn world(spec: &str, probed: Option<ProbeResult>) -> (World, Observations) {

@@ -6,28 +6,22 @@ use super::*;
 use crate::{
     decide::{CampaignInput, PlanInput},
     feedback::Returned,
-    resources::{Campaign, Plan, SendingServer},
-    test_support::work,
+    resources::Campaign,
+    test_support::{object_in, work},
 };
 
 const NOW_MS: i64 = 1_764_000_000_000;
-
-fn object<T: serde::de::DeserializeOwned>(kind: &str, namespace: &str, name: &str, spec: &str) -> Arc<T> {
-    let yaml =
-        format!("{{apiVersion: mailfleet.dev/v1alpha1, kind: {kind}, metadata: {{name: {name}, namespace: {namespace}}}, spec: {spec}}}");
-    Arc::new(serde_saphyr::from_str(&yaml).expect("a good object"))
-}
 
 /// A server of namespace `ops` with this guard, and a campaign of each namespace that may use it.
 fn world(pause_when: &str, namespaces: &[&str]) -> World {
     let mut world = World::default();
     let spec = format!("{{provider: {{smtp: {{host: relay.example.com, encryption: None}}}}, feedback: {{{pause_when}}}}}");
-    world.servers.insert(relay(), ServerInput::new(object::<SendingServer>("SendingServer", "ops", "relay", &spec), Ok(1)));
-    let plan = object::<Plan>("Plan", "ops", "all", "{servers: [{name: relay}], allowedNamespaces: {from: All}}");
+    world.servers.insert(relay(), ServerInput::new(Arc::new(object_in("SendingServer", "ops", "relay", &spec)), Ok(1)));
+    let plan = Arc::new(object_in("Plan", "ops", "all", "{servers: [{name: relay}], allowedNamespaces: {from: All}}"));
     world.plans.insert(Key::new("ops", "all"), PlanInput { object: plan, stale: None });
     for namespace in namespaces {
         let spec = "{planRef: {name: all, namespace: ops}, from: {address: a@example.com}, subject: Hi, content: {text: Hi}, audience: {inline: [{email: b@example.com}]}}";
-        let campaign = object::<Campaign>("Campaign", namespace, "spring", spec);
+        let campaign: Arc<Campaign> = Arc::new(object_in("Campaign", namespace, "spring", spec));
         world.campaigns.insert(Key::new(*namespace, "spring"), CampaignInput::new(campaign, Ok(Arc::new(work(1)))));
     }
     world
@@ -225,7 +219,7 @@ fn what_a_namespace_may_not_use_its_campaigns_are_not_sent_through() {
     // A pause of the server is one for all, and outlives the guard.
     past(&mut world).standing.pauses.push(paused(None));
     world.servers.get_mut(&relay()).expect("a server").object =
-        object("SendingServer", "ops", "relay", "{provider: {smtp: {host: relay.example.com, encryption: None}}}");
+        Arc::new(object_in("SendingServer", "ops", "relay", "{provider: {smtp: {host: relay.example.com, encryption: None}}}"));
     let decision = crate::decide::decide(&world, &observed, NOW_MS);
     let server = &decision.servers[&relay()];
     assert!(!server.active && !server.routed && !server.on_trial);

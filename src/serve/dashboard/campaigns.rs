@@ -37,16 +37,6 @@ const RECIPIENTS_MAX: usize = 15;
 /// The characters of a reply by which failures are alike.
 const REASON_MAX: usize = 160;
 
-/// The states by which a list is filtered.
-const STATES: [CampaignState; 6] = [
-    CampaignState::Scheduled,
-    CampaignState::Sending,
-    CampaignState::Waiting,
-    CampaignState::Suspended,
-    CampaignState::Stopped,
-    CampaignState::Completed,
-];
-
 /// The list.
 pub fn list(moment: &Moment, list: &List) -> Markup {
     let decision = &moment.view.decision;
@@ -73,7 +63,7 @@ pub fn list(moment: &Moment, list: &List) -> Markup {
         rows.reverse();
     }
     let all = rows.len();
-    let choices = choice("state", "State", "All states", &STATES.map(|state| format!("{state:?}")), &list.state);
+    let choices = choice("state", "State", "All states", &CampaignState::ALL.map(|state| format!("{state:?}")), &list.state);
     html! {
         h1 { "Campaigns" }
         (search("/campaigns", list, &choices, "Name"))

@@ -3,7 +3,10 @@
 use maud::{Markup, html};
 
 use super::{numbers::part, parts::scroll};
-use crate::{feedback::Judged, meta::bound::grouped};
+use crate::{
+    feedback::Judged,
+    meta::bound::{grouped, round_up},
+};
 
 /// The height of a chart, units of its own.
 const HEIGHT: u64 = 100;
@@ -20,7 +23,7 @@ pub struct Bar {
 /// Bars in the order of time, each with what was accepted, and what was rejected or bounced above it.
 pub fn bars(title: &str, bars: &[Bar]) -> Markup {
     let sent = |bar: &Bar| bar.judged.accepted + bar.judged.rejected;
-    let top = nice(bars.iter().map(sent).max().unwrap_or(0));
+    let top = round_up(bars.iter().map(sent).max().unwrap_or(0));
     let height = |count: u64| if count == 0 { 0 } else { part(count, top, HEIGHT).max(1) };
     let total: u64 = bars.iter().map(|bar| bar.judged.accepted).sum();
     let (first, middle, last) = (bars.first(), bars.get(bars.len() / 2), bars.last());
@@ -84,27 +87,14 @@ pub fn shares(wanted: u64, is: u64, of: u64, label: &str) -> Markup {
     }
 }
 
-/// The next round number.
-fn nice(count: u64) -> u64 {
-    let mut unit = 1_u64;
-    loop {
-        for step in [1, 2, 5] {
-            if unit.saturating_mul(step) >= count.max(1) {
-                return unit.saturating_mul(step);
-            }
-        }
-        unit = unit.saturating_mul(10);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_top_is_a_round_number_and_spans_without_messages_are_shown() {
-        assert_eq!([0, 1, 3, 20, 21, 999, 1000, 1001].map(nice), [1, 1, 5, 20, 50, 1000, 1000, 2000]);
-        assert!(nice(u64::MAX) > 0);
+        assert_eq!([0, 1, 3, 20, 21, 999, 1000, 1001].map(round_up), [1, 1, 5, 20, 50, 1000, 1000, 2000]);
+        assert!(round_up(u64::MAX) > 0);
         let hour = 3_600_000;
         let some = Judged { accepted: 7, rejected: 2, ..Judged::default() };
         let shown = spans(&[(2 * hour, some), (9 * hour, some)], hour, 3, 4 * hour + 5, |text| text[11..16].to_owned());

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Moment, catalog,
-    process::{CAMPAIGN_STATES, backlog, unix_seconds},
+    process::{backlog, unix_seconds},
     servers::{STATUSES, ratio, reason},
     writing::Writer,
 };
@@ -47,7 +47,7 @@ impl Moment {
 }
 
 fn states(writer: &mut Writer, shown: &[Shown]) -> fmt::Result {
-    let words = CAMPAIGN_STATES.map(|state| (format!("{state:?}"), state));
+    let words = CampaignState::ALL.map(|state| (format!("{state:?}"), state));
     let mut states = writer.begin(&catalog::CAMPAIGN_STATE)?;
     for (name, status) in shown {
         states.one_of(&[name], words.iter().map(|(word, state)| (word.as_str(), *state == status.state)))?;

@@ -22,16 +22,6 @@ use crate::{
 };
 
 const SERVER_STATES: [ServerState; 2] = [ServerState::Active, ServerState::Inactive];
-/// Every state of a campaign.
-pub(super) const CAMPAIGN_STATES: [CampaignState; 6] = [
-    CampaignState::Scheduled,
-    CampaignState::Sending,
-    CampaignState::Waiting,
-    CampaignState::Suspended,
-    CampaignState::Stopped,
-    CampaignState::Completed,
-];
-
 /// A time as Prometheus has it: seconds since 1970.
 pub(super) fn unix_seconds(at: SystemTime) -> f64 {
     at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
@@ -99,7 +89,7 @@ impl Moment {
         for (word, count) in [("true", ready), ("false", decision.plans.len() - ready)] {
             plans.gauge(&[word], count as u64)?;
         }
-        let mut states: BTreeMap<CampaignState, u64> = CAMPAIGN_STATES.iter().map(|state| (*state, 0)).collect();
+        let mut states: BTreeMap<CampaignState, u64> = CampaignState::ALL.iter().map(|state| (*state, 0)).collect();
         let mut waiting = 0;
         for campaign in decision.campaigns.values() {
             *states.entry(campaign.status.state).or_default() += 1;

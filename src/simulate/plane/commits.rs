@@ -58,7 +58,7 @@ impl Plane {
         for PlannedBar { campaign, lane, bar } in &planned.bars {
             let server = self.scheduler.server_of(*lane).cloned();
             if let (Some(run), Some(server)) = (self.runs.get_mut(campaign), server) {
-                run.rows.add_bar(&server, bar.clone());
+                run.known.bars.insert(server.to_string().into(), bar.clone());
             }
         }
         self.scheduler.committed(planned, &seqs, &changes, Duration::from_millis(1), now_ms);

@@ -7,10 +7,7 @@ use kube::core::DynamicObject;
 use serde_json::{Map, Value};
 
 use super::change::{HasDataRefs, Observed};
-use crate::resources::{self, API_VERSION, FINALIZER, Key, Kind, Metadata, Object, Unreadable, crd::UNSEEN_REASON, resume, rollout};
-
-/// The annotations that are acted on.
-const ANNOTATIONS: [&str; 2] = [resume::ANNOTATION, rollout::ANNOTATION];
+use crate::resources::{self, ANNOTATIONS, API_VERSION, FINALIZER, Key, Kind, Metadata, Object, Unreadable, crd::UNSEEN_REASON};
 
 /// Reads an object; none when it has no name, which an API server never sends.
 pub(super) fn read<S, T>(seen: DynamicObject) -> Option<Observed<Object<S, T>>>

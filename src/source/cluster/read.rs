@@ -3,11 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api, Client, ResourceExt as _,
-    api::{ApiResource, ListParams},
-    core::DynamicObject,
-};
+use kube::{Api, Client, ResourceExt as _, api::ListParams, core::DynamicObject};
 use serde_json::{Map, Value};
 
 use super::{
@@ -15,15 +11,13 @@ use super::{
     objects,
     options::Scope,
     references,
-    request::REQUEST_TIMEOUT,
+    request::{PAGE, REQUEST_TIMEOUT, ours},
 };
 use crate::{
-    resources::{API_VERSION, Campaign, GROUP, Key, Kind, Object, Plan, SendingServer, VERSION},
+    resources::{API_VERSION, Campaign, Key, Kind, Object, Plan, SendingServer},
     source::{Broken, ByName, ClusterPlace, ConfigMapStore, Origin, SecretStore, Snapshot, Sourced, implied_labels},
 };
 
-/// Objects in one page of a list.
-const PAGE: u32 = 500;
 /// Objects of a kind that are read.
 const OBJECTS_MAX: usize = 100_000;
 
@@ -175,17 +169,7 @@ fn api(client: &Client, kind: &str, namespace: Option<&str>) -> Api<DynamicObjec
         Plan::KIND => Plan::PLURAL,
         _ => Campaign::PLURAL,
     };
-    let resource = ApiResource {
-        group: GROUP.to_owned(),
-        version: VERSION.to_owned(),
-        api_version: API_VERSION.to_owned(),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    };
-    match namespace {
-        None => Api::all_with(client.clone(), &resource),
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-    }
+    ours(client, (kind, plural), namespace)
 }
 
 /// Why a request failed.

@@ -13,8 +13,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, ResourceExt as _,
-    api::ApiResource,
-    core::{DynamicObject, NamespaceResourceScope, PartialObjectMeta, Status},
+    core::{NamespaceResourceScope, PartialObjectMeta, Status},
     runtime::watcher::{self, Event},
 };
 use serde::de::DeserializeOwned;
@@ -25,14 +24,13 @@ use super::{
     objects,
     options::Scope,
     repeated::{Repeated, Said},
+    request::{PAGE, ours},
 };
 use crate::{
     backoff::{Backoff, jittered},
-    resources::{API_VERSION, GROUP, Key, Kind, Object, VERSION},
+    resources::{Key, Kind, Object},
 };
 
-/// Objects in one page of a list.
-const PAGE: u32 = 500;
 /// A watch ends and restarts after this time, seconds; a dead connection is noticed by then.
 const WATCH_SECS: u32 = 120;
 /// After a stream failed. Short, so that status catches up soon after the API server is back. kube's own backoff belongs to one
@@ -82,17 +80,7 @@ where
     T: Send + Sync + 'static,
 {
     let (kind, plural) = (<Object<S, T> as Kind>::KIND, <Object<S, T> as Kind>::PLURAL);
-    let resource = ApiResource {
-        group: GROUP.to_owned(),
-        version: VERSION.to_owned(),
-        api_version: API_VERSION.to_owned(),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    };
-    let api: Api<DynamicObject> = match namespace {
-        None => Api::all_with(client.clone(), &resource),
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-    };
+    let api = ours(client, (kind, plural), namespace);
     let scope = namespace.map(str::to_owned);
     let stream = move || watcher::watcher(api.clone(), config());
     tokio::spawn(follow(stream, changes.clone(), plural, scope, move |listing, object| change(listing, object.and_then(objects::read))));

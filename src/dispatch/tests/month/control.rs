@@ -11,7 +11,7 @@ use crate::{
     report::{DayUsed, Report},
     resources::Key,
     routing::Routing,
-    test_support::work,
+    test_support::{object, work},
 };
 
 /// The days of a schedule that each server has behind it.
@@ -74,29 +74,23 @@ fn server_spec(at: usize, people: u64, start_ms: i64) -> String {
     )
 }
 
-fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &str) -> Arc<T> {
-    let yaml =
-        format!("{{apiVersion: mailfleet.dev/v1alpha1, kind: {kind}, metadata: {{name: {name}, namespace: default}}, spec: {spec}}}");
-    Arc::new(serde_saphyr::from_str(&yaml).unwrap_or_else(|error| panic!("{error}: {yaml}")))
-}
-
 impl Control {
     pub(super) fn new(people: u64, start_ms: i64) -> Self {
         let mut world = World::default();
         let mut report = Report::default();
         for (at, behind) in BEHIND.into_iter().enumerate() {
             let spec = server_spec(at, people, start_ms);
-            world.servers.insert(server(at), ServerInput::new(object("SendingServer", &server(at).name, &spec), Ok(1)));
+            world.servers.insert(server(at), ServerInput::new(Arc::new(object("SendingServer", &server(at).name, &spec)), Ok(1)));
             let first = start_ms / DAY_MS - i64::try_from(behind).expect("small");
             let days = schedule(at, people).into_iter().take(behind).zip(first..);
             let days = days.map(|(messages, day)| DayUsed { day, messages }).collect();
             Arc::make_mut(&mut report.days).insert(server(at), days);
         }
         let names: Vec<String> = world.servers.keys().map(|key| format!("{{name: {}}}", key.name)).collect();
-        let plan = object("Plan", "all", &format!("{{servers: [{}]}}", names.join(", ")));
+        let plan = Arc::new(object("Plan", "all", &format!("{{servers: [{}]}}", names.join(", "))));
         world.plans.insert(Key::new("default", "all"), PlanInput { object: plan, stale: None });
         let spec = "{planRef: {name: all}, from: {address: news@example.com}, subject: Hi, content: {text: Hi}, audience: {inline: [{email: u@gmail.com}]}}";
-        let campaign = CampaignInput::new(object("Campaign", "month", spec), Ok(Arc::new(work(1))));
+        let campaign = CampaignInput::new(Arc::new(object("Campaign", "month", spec)), Ok(Arc::new(work(1))));
         world.campaigns.insert(Key::new("default", "month"), campaign);
         let mut control =
             Self { world, observed: Observations::default(), results: Results::new().expect("a database"), paused: Vec::new() };
@@ -135,15 +129,8 @@ impl Control {
 
     /// Reads what the ledger knows, as the engine does before it judges.
     fn read(&mut self, now_ms: i64) {
-        let asked: Vec<StandingOf> = self
-            .world
-            .servers
-            .iter()
-            .map(|(key, input)| {
-                let (since_ms, since_day) = pauses::asks_for(&input.object.spec, now_ms);
-                StandingOf { server: key.to_string(), since_ms, since_day }
-            })
-            .collect();
+        let asked: Vec<StandingOf> =
+            self.world.servers.iter().map(|(key, input)| StandingOf::new(key, pauses::asks_for(&input.object.spec, now_ms))).collect();
         let mut known: BTreeMap<_, _> = self.results.standings(&asked).expect("read");
         for (key, input) in &mut self.world.servers {
             input.past.standing = known.remove(&key.to_string()).unwrap_or_default().standing;
