@@ -83,7 +83,9 @@ def main():
         keys[name].write_text(subprocess.run(["openssl", "genpkey", *words], capture_output=True, check=True, text=True).stdout)
     # The message that is hashed alone: one of the campaign's.
     preview = write(place, program, 1, 1, None)
-    _, text = preview.command("preview", preview.config, "-o", "eml")
+    code, text = preview.command("preview", "bench", preview.config, "-o", "eml")
+    if code:
+        raise SystemExit(f"the message of the campaign: exit {code}: {text}")
     message = place / "message.eml"
     message.write_bytes(text.replace("\r\n", "\n").replace("\n", "\r\n").encode())
     found = {name: [] for name in keys}

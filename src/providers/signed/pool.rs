@@ -4,12 +4,14 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
 /// The most threads.
 const THREADS_MAX: usize = 64;
+/// As many threads as there are processors. To ask reads files of the control group: as long as a tenth of a signature takes.
+static THREADS: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX));
 
 /// What a thread is to do.
 pub type Job = Box<dyn FnOnce() + Send>;
@@ -69,8 +71,7 @@ impl Pool {
             self.shared.wake.notify_one();
             return;
         }
-        let most = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-        if state.threads >= most {
+        if state.threads >= *THREADS {
             return;
         }
         let shared = self.shared.clone();
