@@ -61,7 +61,12 @@ impl Place {
                     forge,
                     api: needed("GITHUB_API_URL")?,
                     number: event.pointer("/pull_request/number").or_else(|| event.get("number")).and_then(Value::as_u64),
-                    commit: given("GITHUB_SHA"),
+                    // Of a pull request, the variable names the merge that was made for the job; people see the head.
+                    commit: event
+                        .pointer("/pull_request/head/sha")
+                        .and_then(Value::as_str)
+                        .map(str::to_owned)
+                        .or_else(|| given("GITHUB_SHA")),
                     job: server.zip(run).map(|(server, run)| format!("{server}/{repository}/actions/runs/{run}")),
                     repository,
                 }
@@ -72,7 +77,8 @@ impl Place {
                 // The pipeline of a fork's request may be in the fork, and the request is in the project that it is for.
                 repository: given("CI_MERGE_REQUEST_PROJECT_ID").map_or_else(|| needed("CI_PROJECT_ID"), Ok)?,
                 number: given("CI_MERGE_REQUEST_IID").and_then(|number| number.parse().ok()),
-                commit: given("CI_COMMIT_SHA"),
+                // It is set where the pipeline runs for the result of a merge.
+                commit: given("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA").or_else(|| given("CI_COMMIT_SHA")),
                 job: given("CI_JOB_URL"),
             },
         };
@@ -139,14 +145,18 @@ mod tests {
         let place = Place::of_job(Forge::GitHub, of(&github), &event).expect("a place");
         assert_eq!((place.number, place.commit.as_deref(), place.job), (Some(7), Some("abc"), None));
         assert_eq!(Place::of_job(Forge::GitHub, of(&github), &Value::Null).expect("a push").number, None);
+        let event = json!({"pull_request": {"number": 7, "head": {"sha": "def"}}});
+        assert_eq!(Place::of_job(Forge::GitHub, of(&github), &event).expect("a place").commit.as_deref(), Some("def"), "not the merge's");
         let gitlab = [
             ("CI_API_V4_URL", "https://gitlab.com/api/v4"),
             ("CI_PROJECT_ID", "43"),
             ("CI_MERGE_REQUEST_PROJECT_ID", "42"),
             ("CI_MERGE_REQUEST_IID", "3"),
+            ("CI_COMMIT_SHA", "abc"),
+            ("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", "def"),
         ];
         let place = Place::of_job(Forge::GitLab, of(&gitlab), &Value::Null).expect("a place");
-        assert_eq!((&*place.repository, place.number), ("42", Some(3)));
+        assert_eq!((&*place.repository, place.number, place.commit.as_deref()), ("42", Some(3), Some("def")));
         for repository in ["shop", "shop/mail/x", "../mail", "shop/a b", "shop/?x", ""] {
             let variables = [("GITHUB_API_URL", "https://api.github.com"), ("GITHUB_REPOSITORY", repository)];
             assert!(Place::of_job(Forge::GitHub, of(&variables), &event).is_err(), "{repository}");
