@@ -24,12 +24,13 @@ from parts.pages import CLUSTER, ELSEWHERE, PAGES
 from parts.process import folder
 from parts.releases import HelmPlane, helm_program, nothing_for_releases
 from parts.report import Cases, Shared, need, record_skip, require
+from parts.scripted import Scripted
 from parts.typed import Page, bare, begins, run
 from parts.vendors import MORE, VENDORS, Vendor
 
 ISOLATED = "MAILFLEET_ISOLATED"
-# Pages without commands, or whose commands are those of another page.
-COPIED = ("examples", "charts", "docs", "integrations", "schemas", "crds")
+# The key of the vendors that tests/parts/vendors.py plays.
+KEY = "key-0123456789"
 
 
 def documents() -> list[Path]:
@@ -65,6 +66,7 @@ class Place:
             "HOME": str(home),
             "PATH": f"{self.tools}:{os.environ['PATH']}",
             "REPOSITORY": str(ROOT),
+            "PLACE": str(home.parent / "page"),
             "NO_COLOR": "1",
             "COLUMNS": "200",
             "LC_ALL": "C.UTF-8",
@@ -73,15 +75,16 @@ class Place:
             "GIT_CONFIG_SYSTEM": os.devnull,
         }
 
-    def new(self, name: str) -> tuple[Path, dict[str, str]]:
+    def new(self, name: str, copied: tuple[str, ...]) -> tuple[Path, dict[str, str]]:
         """A folder with what is beside the documents, and the environment of its shell."""
         place = self.root / name.replace("/", "-").removesuffix(".md")
         home = place / "home"
         (home / ".local/bin").mkdir(parents=True)
+        (place / "page").mkdir()
         (home / ".local/share/bash-completion/completions").mkdir(parents=True)
         (home / "gitconfig").write_text("[user]\nname = Ann\nemail = ann@example.com\n[init]\ndefaultBranch = main\n[advice]\ndetachedHead = false\n")
-        for copied in COPIED:
-            shutil.copytree(ROOT / copied, place / copied)
+        for folder_of_ours in copied:
+            shutil.copytree(ROOT / folder_of_ours, place / "page" / folder_of_ours)
         return place, self.environment(home)
 
     def __enter__(self):
@@ -98,12 +101,14 @@ def of_a_page(place: Place, path: Path) -> str:
     here, elsewhere = split(path)
     if page.cluster:
         need(nothing_for_releases())
-    folder_of_page, environment = place.new(name)
+    folder_of_page, environment = place.new(name, page.copied)
     with contextlib.ExitStack() as stack:
         if name == "docs/vendors.md":
             for kind in VENDORS | MORE:
                 vendor = stack.enter_context(Vendor(kind))
                 environment[f"VENDOR_{kind.upper()}"] = vendor.base
+            relay = stack.enter_context(Scripted(login=(KEY, KEY)))
+            environment["RELAY"] = str(relay.port)
         if page.cluster:
             plane = HelmPlane(folder_of_page)
             stack.callback(plane.stop)
@@ -117,7 +122,7 @@ def of_a_page(place: Place, path: Path) -> str:
                 (folder_of_page / "controller").mkdir()
                 stack.enter_context(controller).start()
         environment["PATH"] = f"{folder_of_page}/home/.local/bin:{environment['PATH']}"
-        count = run(page, here, folder_of_page, environment)
+        count = run(page, here, folder_of_page / "page", environment)
     return f"{count} commands" + (f", {len(elsewhere)} elsewhere" if elsewhere else "")
 
 

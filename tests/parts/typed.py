@@ -11,7 +11,7 @@ from .blocks import Command, differs
 from .report import Breach
 
 # For all commands of a document.
-PAGE_SECONDS = 400
+PAGE_SECONDS = 200
 # What a command that stays is given before the next one is typed, at most: until it has printed something.
 STAYS_SECONDS = 20
 
@@ -30,6 +30,8 @@ class Page:
     before: dict[str, str] = field(default_factory=dict)
     # Exit codes other than 0, by the beginnings of commands.
     codes: dict[str, int] = field(default_factory=dict)
+    # Folders of the repository that are beside the page's.
+    copied: tuple[str, ...] = ()
     # Whether it needs a control plane, with helm and the controller.
     cluster: bool = False
 
@@ -44,7 +46,7 @@ def begins(text: str, beginnings) -> str | None:
     return max((one for one in beginnings if text.startswith(one)), key=len, default=None)
 
 
-def script(page: Page, commands: list[Command], place: Path) -> str:
+def script(page: Page, commands: list[Command], place: Path, logs: Path) -> str:
     """A shell script that types them, and marks where each begins and ends."""
     lines = ["exec 2>&1", f"cd {place}", "set -e", page.setup, "set +e"]
     for number, command in enumerate(commands):
@@ -52,11 +54,11 @@ def script(page: Page, commands: list[Command], place: Path) -> str:
         for pattern, word in page.typed.items():
             text = re.sub(pattern, word, text)
         if before := begins(command.text, page.before):
-            lines.append(f"{{ {page.before[before]}\n}} </dev/null >>{place}/before.log 2>&1")
+            lines.append(f"{{ {page.before[before]}\n}} </dev/null >>{logs}/before.log 2>&1")
         lines.append(f"printf '\\n@@begin {number}\\n'")
         if begins(command.text, page.stays):
-            log = f"{place}/stays-{number}.log"
-            lines.append(f"( {text}\n) >{log} 2>&1 &\nprintf '%s\\n' $! >>{place}/stays")
+            log = f"{logs}/stays-{number}.log"
+            lines.append(f"( {text}\n) >{log} 2>&1 &")
             lines.append(f"for i in $(seq {STAYS_SECONDS * 10}); do [ -s {log} ] && break; sleep 0.1; done; sleep 0.3; cat {log}; true")
         else:
             lines.append(text)
@@ -70,9 +72,11 @@ def run(page: Page, commands: list[Command], place: Path, environment: dict[str,
     Raises:
         Breach: with everything that differs.
     """
-    file = place / "page.sh"
-    file.write_text(script(page, commands, place), encoding="utf-8")
-    with open(place / "page.log", "wb") as log:
+    # Beside the folder, which a command may read as a whole.
+    logs = place.parent
+    file = logs / "page.sh"
+    file.write_text(script(page, commands, place, logs), encoding="utf-8")
+    with open(logs / "page.log", "wb") as log:
         shell = subprocess.Popen(["bash", file], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=place, env=environment, start_new_session=True)
         try:
             shell.wait(PAGE_SECONDS)
@@ -85,7 +89,7 @@ def run(page: Page, commands: list[Command], place: Path, environment: dict[str,
             except ProcessLookupError:
                 pass
             shell.wait()
-    printed = (place / "page.log").read_text(encoding="utf-8", errors="replace")
+    printed = (logs / "page.log").read_text(encoding="utf-8", errors="replace")
     faults = []
     for number, command in enumerate(commands):
         found = re.search(rf"@@begin {number}\n(.*?)\n@@end {number} (\d+)\n", printed, re.DOTALL)
@@ -105,6 +109,9 @@ def run(page: Page, commands: list[Command], place: Path, environment: dict[str,
             shown = list(command.shown)
             while shown and not shown[-1].strip():
                 shown.pop()
+            if begins(command.text, page.stays):
+                # It goes on after what is shown.
+                shown.append("…")
             if difference := differs(shown, lines):
                 faults.append(f"{where}: {difference}")
     if faults:
