@@ -242,7 +242,10 @@ sed 's/{{/{{ "{{" }}/g' ../minimal.yaml > charts/mail/templates/fleet.yaml
     ),
     "docs/servers.md": Page(SHOP + "sent", typed={"server/NAME": "server/relay -n shop", "NAMESPACE": "shop"}),
     "docs/simulate.md": Page(SHOP + "shop objects"),
-    "docs/suppressions.md": Page(SHOP + "sent; printf 'email\\ncleo@example.com\\n' > do-not-mail.csv"),
+    "docs/suppressions.md": Page(
+        SHOP + "sent; printf 'email\\ncleo@example.com\\n' > do-not-mail.csv",
+        before={"mailfleet suppressions remove": "mailfleet suppressions add ann@example.com -n shop --reason HardBounce"},
+    ),
     "docs/unsubscribe.md": Page(SHOP + "sinks; shop .", stays=("mailfleet run",)),
 }
 
