@@ -23,7 +23,7 @@ from parts.controller import Controller
 from parts.pages import CLUSTER, ELSEWHERE, PAGES
 from parts.process import folder
 from parts.releases import HelmPlane, helm_program, nothing_for_releases
-from parts.report import Cases, Shared, need, record_skip, require
+from parts.report import Cases, Shared, need, require, skip_program
 from parts.scripted import Scripted
 from parts.typed import Page, bare, begins, run
 from parts.vendors import MORE, VENDORS, Vendor
@@ -158,9 +158,7 @@ def isolate():
         return
     words = ["unshare", "--net", *(["--map-root-user"] if os.geteuid() else []), sys.executable, __file__, *sys.argv[1:]]
     program = shutil.which("unshare")
-    if not program:
-        record_skip("all of it", "needs unshare (Debian: util-linux)")
-        sys.exit("skipped: needs unshare (Debian: util-linux)")
+    skip_program("" if program else "unshare (Debian: util-linux)")
     os.execve(program, words, os.environ | {ISOLATED: "yes"})
 
 
