@@ -64,7 +64,7 @@ def the_checksums_are_those_of_all_files(made: Made):
 def the_archive_holds_a_program_that_runs(made: Made):
     """With manual pages and completions that name every command."""
     place = made.folder / "archive"
-    with tarfile.open(made.one("mailfleet-*.tar.gz")) as tar:
+    with tarfile.open(made.one("mailfleet-*-linux-*.tar.gz")) as tar:
         require(all(member.uid == 0 and not member.name.startswith(("/", "..")) for member in tar.getmembers()), "owners or paths")
         tar.extractall(place, filter="data")
     require("Run campaigns in simulated time" in run(place / "mailfleet", "--help"), "help")

@@ -207,7 +207,9 @@ sleep 2
             "kubectl get mailfleet": "kubectl apply -f examples/kubernetes",
             "helm upgrade --install mailfleet charts/mailfleet --namespace mail-admin --take-ownership": "helm uninstall mailfleet --namespace mail-admin",
             "kubectl delete campaigns": "kubectl apply --server-side --force-conflicts -f crds; helm upgrade --install mailfleet charts/mailfleet --namespace mail-admin --take-ownership; kubectl apply -f examples/kubernetes",
-            "kubectl -n mail-admin delete pvc": "printf 'apiVersion: coordination.k8s.io/v1\\nkind: Lease\\nmetadata: {name: mailfleet, namespace: mail-admin}\\n' | kubectl apply -f -",
+            "kubectl -n mail-admin delete pvc": "printf 'apiVersion: coordination.k8s.io/v1\\nkind: Lease\\nmetadata: {name: mailfleet, namespace: mail-admin}\\n' | kubectl apply -f -; "
+            # The controller that protects claims of pods is not among those that run here.
+            "(sleep 2; kubectl -n mail-admin patch pvc mailfleet-ledger --type=merge -p '{\"metadata\":{\"finalizers\":null}}') &",
             "helm upgrade mailfleet charts/mailfleet --namespace mail-admin --reuse-values": f"{INSTALLED} --take-ownership",
             "kubectl -n NAMESPACE patch": "kubectl apply --server-side --force-conflicts -f crds; sleep 2; kubectl apply -f examples/kubernetes",
         },
