@@ -12,15 +12,16 @@ from pathlib import Path
 
 # What does not run beside the others each time: measured once, with its date. docs/comparison.md says how.
 PEERS = [
-    {"sender": "listmonk, 50 connections, with its PostgreSQL", "receiver": "the same, no CHUNKING", "messagesPerSecond": 8200, "cpuSecondsPer1000": 0.182, "peakMemoryMiB": 3072, "measured": "2026-11"},
+    {"sender": "listmonk, 50 connections", "receiver": "the same, no CHUNKING", "messagesPerSecond": 8200, "cpuSecondsPer1000": 0.182, "peakMemoryMiB": 3072, "measured": "2026-11"},
 ]
 # Which rows are drawn, and how they are called: the best of each sender to one receiver.
 RECEIVER = "the same, no CHUNKING"
 NAMES = {
+    "mailfleet": "Mailfleet, with its ledger",
     "mailfleet, full": "Mailfleet, ledger synced to disk",
     "mailfleet, normal": "Mailfleet, --synchronous=normal",
-    "smtp-source, 32 sessions": "Postfix's smtp-source, 32 sessions; no ledger, no templates",
-    "lettre's pool, 20 connections": "lettre's pool, 20 connections; no ledger",
+    "smtp-source, 32 sessions": "smtp-source, 32 sessions; without a ledger",
+    "lettre's pool, 20 connections": "lettre's pool, 20 connections; without a ledger",
 }
 PANELS = (("messagesPerSecond", "messages a second", "more is better"), ("cpuSecondsPer1000", "CPU seconds per 1,000 messages", "less is better"), ("peakMemoryMiB", "peak memory, MiB", "less is better"))
 COLOURS = {
@@ -58,7 +59,7 @@ def svg(measured: dict, scheme: str, mark: str) -> str:
             lines.append(f'<rect x="{LEFT}" y="{y - 12}" width="{length:.1f}" height="15" rx="2" fill="{colours["ours" if row["ours"] else "others"]}"/>')
             text(f"{LEFT + length + 6:.1f}", y, shown(row[field]))
     y += 34
-    text(16, y, f"Measured {measured['date']} on {measured['machine']}; {measured['messages']:,} messages, medians of {measured['rounds']} rounds; what has a month behind it, then.", "quiet", ' font-size="11.5"')
+    text(16, y, f"{measured['caption']} What has a month behind it was measured then.", "quiet", ' font-size="11.5"')
     high = y + 18
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {high}" width="{WIDE}" height="{high}" role="img" aria-label="Rate, CPU and memory of senders"><!-- {mark} -->'

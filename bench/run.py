@@ -264,7 +264,7 @@ def steady(start: object, sink: Sink, messages: int) -> float:
     return rate
 
 
-def figures(rows: list[Row], messages: int, rounds: int) -> dict:
+def figures(rows: list[Row], messages: int, rounds: int, load: float) -> dict:
     """What was measured, when and where, for the plots."""
     model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "unknown")
     measured = [
@@ -279,7 +279,9 @@ def figures(rows: list[Row], messages: int, rounds: int) -> dict:
         }
         for row in rows
     ]
-    return {"date": time.strftime("%Y-%m-%d"), "machine": f"{os.cpu_count()} cores, {model}", "messages": messages, "rounds": rounds, "rows": measured}
+    date, machine = time.strftime("%Y-%m-%d"), f"{os.cpu_count()} cores, {model}"
+    caption = f"Measured {date} on {machine}, whose load was {load} before; {messages:,} messages, medians of {rounds} rounds."
+    return {"date": date, "machine": machine, "caption": caption, "rows": measured}
 
 
 def verdict(holds: bool) -> str:
@@ -308,6 +310,8 @@ def main():
              f"{new.cpu_per_1000():.4f}", f"{old.cpu_per_1000():.4f}", f"{new.cpu_per_1000() / old.cpu_per_1000():.2f}"] for new, old in pairs
         ]))  # fmt: skip
         return
+    # What else the machine does is told with the figures.
+    load = round(os.getloadavg()[0], 1)
     before = fdatasync_milliseconds(place)
     pool = program.parent / "examples/lettre-pool"
     if not pool.exists():
@@ -318,7 +322,7 @@ def main():
     rows = throughput(place, program, pool, messages, rounds)
     late = [] if options.no_round_trips else round_trips(place, program, pool, rounds, options.quick)
     if options.figures:
-        options.figures.write_text(json.dumps(figures(rows, messages, rounds), indent=1) + "\n", encoding="utf-8")
+        options.figures.write_text(json.dumps(figures(rows, messages, rounds, load), indent=1) + "\n", encoding="utf-8")
         plots.draw(options.figures)
     after = fdatasync_milliseconds(place)
 
