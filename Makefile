@@ -7,7 +7,7 @@ RELEASE := $(TARGET)/release/mailfleet
 # Said before a build that compiles every dependency.
 FIRST_BUILD = [ -e $(TARGET)/debug/mailfleet ] || echo "The first build compiles every dependency: about 4 minutes on two cores."
 
-.PHONY: help build cold-build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api bench-dkim limits providers lint format setup clean demo-kubernetes kubernetes
+.PHONY: help book pictures build cold-build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api bench-dkim limits providers lint format setup clean demo-kubernetes kubernetes
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -68,9 +68,9 @@ verdict: build ## 1,000 manifests: a real API server and `mailfleet validate` mu
 gitops: build ## every state of every object as kstatus, Flux and Argo CD see it, by their own code
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/gitops.py $(ARGS)
 
-bench: build ## against postfix's smtp-source and lettre's pool, to the same sinks, at round trips of 0, 20 and 80 ms
+bench: build ## against postfix's smtp-source and lettre's pool, to the same sinks, at round trips of 0, 20 and 80 ms; draws the plot of docs/comparison.md
 	cargo build --locked --release --example lettre-pool
-	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/run.py $(ARGS)
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/run.py $(if $(findstring --quick,$(ARGS))$(findstring --against,$(ARGS)),,--figures docs/pictures/bench.json) $(ARGS)
 
 bench-line: build ## SMTP over round trips of 20 and 80 ms, against what is possible, by extensions, connections and servers
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/line.py $(ARGS)
@@ -88,6 +88,13 @@ limits: build ## limits that add up, servers that say "too fast", windows, and f
 
 providers: setup build ## every type of server, judged by Prism, vendors' SDKs, moto, botocore, Postfix with Dovecot
 	for suite in providers plugin ses gmail; do MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/$$suite.py || exit 1; done
+
+book: ## the book of docs/ with a search, as HTML below target/book; mdBook makes it
+	scripts/setup $(if $(filter no,$(SETUP)),--check) mdbook
+	scripts/book $(ARGS)
+
+pictures: ## the pictures of README.md, from the real thing; look at them before you commit them
+	MAILFLEET_BINARY=$(or $(MAILFLEET_BINARY),$(RELEASE)) $(PYTHON) scripts/pictures $(ARGS)
 
 lint: ## format, clippy, documentation; licences, sources and advisories of dependencies
 	scripts/lint

@@ -10,6 +10,7 @@ rate and CPU, as a ratio.
 
 import argparse
 import contextlib
+import json
 import os
 import statistics
 import sys
@@ -20,8 +21,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+import plots  # noqa: E402
 from parts import fleet as fleets  # noqa: E402
-from parts.process import Process, folder, wait_until  # noqa: E402
+from parts.process import Process, folder, peak_memory_kib, wait_until  # noqa: E402
 from parts.report import record_skip, skips_fail, table  # noqa: E402
 from parts.sinks import Sink, SmtpSink, delayed  # noqa: E402
 
@@ -45,6 +47,8 @@ class Row:
     send: object
     rates: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    # The peak of all its processes together, MiB.
+    memory: list[float] = field(default_factory=list)
 
     def rate(self) -> float:
         return statistics.median(self.rates)
@@ -52,19 +56,31 @@ class Row:
     def cpu_per_1000(self) -> float:
         return statistics.median(self.cpu)
 
+    def took(self, measured: tuple[float, float, float]) -> tuple[float, float]:
+        """Keeps what one round measured: messages a second, CPU seconds per 1,000, MiB."""
+        for kept, value in zip((self.rates, self.cpu, self.memory), measured):
+            kept.append(value)
+        return measured[:2]
 
-def finish(processes: list[Process], messages: int, begin: float) -> tuple[float, float]:
-    """Waits for the senders; messages a second and CPU seconds per 1,000."""
-    for process in processes:
-        process.wait(900)
+
+def finish(processes: list[Process], messages: int, begin: float) -> tuple[float, float, float]:
+    """Waits for the senders; messages a second, CPU seconds per 1,000, and the peak of memory in MiB."""
+    peaks = [0] * len(processes)
+
+    def are_over() -> bool:
+        # The high-water mark is gone with the process.
+        peaks[:] = [max(peak, peak_memory_kib(process.pid)) if process.code is None else peak for peak, process in zip(peaks, processes)]
+        return not any([process.running() for process in processes])
+
+    wait_until(are_over, 900, "the end of the senders", every=0.005)
     seconds = time.monotonic() - begin
     for process in processes:
         if process.code:
             raise SystemExit(f"{process.command[0]} ended with {process.code}: {process.tail()}")
-    return messages / seconds, sum(process.cpu_seconds() for process in processes) / messages * 1000
+    return messages / seconds, sum(process.cpu_seconds() for process in processes) / messages * 1000, sum(peaks) / 1024
 
 
-def smtp_source(place: Path, sessions: int, ports: list[int], messages: int) -> tuple[float, float]:
+def smtp_source(place: Path, sessions: int, ports: list[int], messages: int) -> tuple[float, float, float]:
     """One smtp-source for each sink, the sessions and messages shared out."""
     begin = time.monotonic()
     processes = [
@@ -83,7 +99,7 @@ def lettre(program: Path, connections: int, ports: list[int], messages: int) -> 
     return Process([program, messages, connections, *ports], program.parent / "lettre-pool.out")
 
 
-def lettre_pool(program: Path, connections: int, ports: list[int], messages: int) -> tuple[float, float]:
+def lettre_pool(program: Path, connections: int, ports: list[int], messages: int) -> tuple[float, float, float]:
     """See `lettre`; from the start of the process to its end."""
     begin = time.monotonic()
     return finish([lettre(program, connections, ports, messages)], messages, begin)
@@ -110,7 +126,7 @@ def write_fleet(place: Path, program: Path, ports: list[int], messages: int, lim
     return fleet
 
 
-def mailfleet(place: Path, program: Path, ports: list[int], messages: int, synchronous: str, limits: dict | None = None) -> tuple[float, float]:
+def mailfleet(place: Path, program: Path, ports: list[int], messages: int, synchronous: str, limits: dict | None = None) -> tuple[float, float, float]:
     """A campaign from a CSV file, personalised, ledger on; from the start of the process to its end."""
     fleet = write_fleet(place / f"fleet-{time.monotonic_ns()}", program, ports, messages, limits or {"messagesPerConnection": 100_000})
     begin = time.monotonic()
@@ -160,9 +176,7 @@ def throughput(place: Path, program: Path, pool: Path, messages: int, rounds: in
         for number in range(rounds):
             for row in rows:
                 before = fast.count()
-                rate, cpu = row.send()
-                row.rates.append(rate)
-                row.cpu.append(cpu)
+                rate, cpu = row.took(row.send())
                 after = fast.count()
                 taken = after["accepted"] - before["accepted"]
                 size = (after.get("bytes", 0) - before.get("bytes", 0)) / taken if taken else 0
@@ -185,9 +199,7 @@ def compared(place: Path, program: Path, other: Path, messages: int, rounds: int
             for pair in pairs:
                 # Each goes first in every second round.
                 for sent in pair if number % 2 else reversed(pair):
-                    rate, cpu = sent.send()
-                    sent.rates.append(rate)
-                    sent.cpu.append(cpu)
+                    rate, cpu = sent.took(sent.send())
                     print(f"round {number + 1}: {sent.name} to {sent.target}: {rate:,.0f}/s, {cpu:.4f} CPU s per 1,000", file=sys.stderr, flush=True)
     return pairs
 
@@ -252,6 +264,26 @@ def steady(start: object, sink: Sink, messages: int) -> float:
     return rate
 
 
+def figures(rows: list[Row], messages: int, rounds: int, load: float) -> dict:
+    """What was measured, when and where, for the plots."""
+    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "unknown")
+    measured = [
+        {
+            "sender": row.name,
+            "receiver": row.target,
+            "messagesPerSecond": round(row.rate()),
+            "lowest": round(min(row.rates)),
+            "highest": round(max(row.rates)),
+            "cpuSecondsPer1000": round(row.cpu_per_1000(), 4),
+            "peakMemoryMiB": round(statistics.median(row.memory), 1),
+        }
+        for row in rows
+    ]
+    date, machine = time.strftime("%Y-%m-%d"), f"{os.cpu_count()} cores, {model}"
+    caption = f"Measured {date} on {machine}, whose load was {load} before; {messages:,} messages, medians of {rounds} rounds."
+    return {"date": date, "machine": machine, "caption": caption, "rows": measured}
+
+
 def verdict(holds: bool) -> str:
     return "holds" if holds else "MISSED"
 
@@ -263,7 +295,11 @@ def main():
     parser.add_argument("--quick", action="store_true", help="one round of 10,000 messages, to see that it runs")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a target is missed")
     parser.add_argument("--against", type=Path, metavar="BINARY", help="another build of Mailfleet to compare with, and nothing else")
+    parser.add_argument("--figures", type=Path, metavar="FILE", help="also write what the first table has as JSON, and draw it into the folder of that file")
+    parser.add_argument("--no-round-trips", action="store_true", help="leave the second table out")
     options = parser.parse_args()
+    if options.figures and options.quick:
+        parser.error("a quick run's figures mean nothing: leave --figures or --quick out")
     messages, rounds = (10_000, 1) if options.quick else (options.messages, max(options.rounds, 3))
     program, place = fleets.binary(), folder("bench")
     if options.against:
@@ -274,6 +310,8 @@ def main():
              f"{new.cpu_per_1000():.4f}", f"{old.cpu_per_1000():.4f}", f"{new.cpu_per_1000() / old.cpu_per_1000():.2f}"] for new, old in pairs
         ]))  # fmt: skip
         return
+    # What else the machine does is told with the figures.
+    load = round(os.getloadavg()[0], 1)
     before = fdatasync_milliseconds(place)
     pool = program.parent / "examples/lettre-pool"
     if not pool.exists():
@@ -282,13 +320,16 @@ def main():
         record_skip("rows of smtp-source and smtp-sink", f"needs {missing}")
         print(f"skipped: the rows of smtp-source and smtp-sink: needs {missing}", flush=True)
     rows = throughput(place, program, pool, messages, rounds)
-    late = round_trips(place, program, pool, rounds, options.quick)
+    late = [] if options.no_round_trips else round_trips(place, program, pool, rounds, options.quick)
+    if options.figures:
+        options.figures.write_text(json.dumps(figures(rows, messages, rounds, load), indent=1) + "\n", encoding="utf-8")
+        plots.draw(options.figures)
     after = fdatasync_milliseconds(place)
 
     print(f"{messages:,} messages of 5 KB, {os.cpu_count()} cores, medians of {rounds}; {program.parent.name} build\n")
     print(f"fdatasync of the ledger's disk: {before:.2f} ms before, {after:.2f} ms after.\n")
-    print(table(["sender", "sink", "messages/s", "lowest", "highest", "CPU s per 1,000"], [
-        [row.name, row.target, f"{row.rate():,.0f}", f"{min(row.rates):,.0f}", f"{max(row.rates):,.0f}", f"{row.cpu_per_1000():.4f}"] for row in rows
+    print(table(["sender", "sink", "messages/s", "lowest", "highest", "CPU s per 1,000", "peak MiB"], [
+        [row.name, row.target, f"{row.rate():,.0f}", f"{min(row.rates):,.0f}", f"{max(row.rates):,.0f}", f"{row.cpu_per_1000():.4f}", f"{statistics.median(row.memory):,.0f}"] for row in rows
     ]))  # fmt: skip
     judged = []
     for target, least, most in (("the fast sink", RATE_MIN, CPU_MAX), ("two smtp-sinks", SINKS_RATE_MIN, SINKS_CPU_MAX)):

@@ -8,6 +8,8 @@ CARGO_DENY=0.20.2
 CARGO_CYCLONEDX=0.5.9
 LISTMONK=1.1.0
 ACTIONLINT=1.7.12
+MDBOOK=0.5.4
+VALE=3.21.0
 KUBERNETES=$(sed -n 's|.*k8s.io/kubernetes v\([0-9.]*\).*|\1|p' tests/control-plane/go.mod)
 HELM=$(sed -n 's|.*helm.sh/helm/v3 v\([0-9.]*\).*|\1|p' tests/control-plane/go.mod)
 
@@ -22,6 +24,8 @@ part() {
     listmonk) echo "$cache/listmonk-$LISTMONK" ;;
     actionlint) echo "$cache/actionlint-$ACTIONLINT" ;;
     cargo-deny) echo "$cache/cargo-deny-$CARGO_DENY" ;;
+    mdbook) echo "$cache/mdbook-$MDBOOK" ;;
+    vale) echo "$cache/vale-$VALE" ;;
     cargo-cyclonedx) echo "$cache/cargo-cyclonedx-$CARGO_CYCLONEDX" ;;
     kubernetes) echo "$cache/kubernetes-$KUBERNETES" ;;
     helm) echo "$cache/helm-$HELM" ;;

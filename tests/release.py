@@ -64,7 +64,7 @@ def the_checksums_are_those_of_all_files(made: Made):
 def the_archive_holds_a_program_that_runs(made: Made):
     """With manual pages and completions that name every command."""
     place = made.folder / "archive"
-    with tarfile.open(made.one("mailfleet-*.tar.gz")) as tar:
+    with tarfile.open(made.one("mailfleet-*-linux-*.tar.gz")) as tar:
         require(all(member.uid == 0 and not member.name.startswith(("/", "..")) for member in tar.getmembers()), "owners or paths")
         tar.extractall(place, filter="data")
     require("Run campaigns in simulated time" in run(place / "mailfleet", "--help"), "help")
@@ -165,6 +165,16 @@ def the_version_is_that_of_the_tag(made: Made):
             require(False, f"{tag} is taken")
 
 
+def the_book_stands_below_its_version(made: Made):
+    """With its search, and a list of versions beside it."""
+    with tarfile.open(made.one("mailfleet-*-docs.tar.gz")) as tar:
+        names = tar.getnames()
+    version = next(name.split("/")[0] for name in names if name.endswith("/troubleshooting.html"))
+    require(version.startswith(re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE).group(1)), version)
+    require("index.html" in names and any(re.fullmatch(rf"{re.escape(version)}/searchindex(-\w+)?\.js", name) for name in names), f"{names[:5]}")
+    return f"{version}, {len(names)} files"
+
+
 def main():
     cases = Cases(__doc__)
     cases.parse()
@@ -176,11 +186,14 @@ def main():
             the_package_installs_into_a_root_of_its_own,
             kubectl_finds_the_plugin,
             the_components_are_those_of_the_lock_file,
+            the_book_stands_below_its_version,
             the_same_input_gives_the_same_bytes,
             the_version_is_that_of_the_tag,
         ],
         Shared(lambda: Made(fleets.binary())),
-        needs=lambda: "" if lister.exists() else "cargo-cyclonedx (scripts/setup builds it)",
+        needs=lambda: " and ".join(
+            f"{name} (scripts/setup builds it)" for name, file in (("cargo-cyclonedx", lister), ("mdbook", cache.part("mdbook") / "bin" / "mdbook")) if not file.exists()
+        ),
     )
     cases.end()
 

@@ -249,21 +249,77 @@ fn commands_of_kubectl_name_kinds_in_full() {
     }
 }
 
-/// What is wrong with the links of a document to files.
+/// The anchors that a document has, as forges and the book make them of its headings.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut is_fenced = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            is_fenced = !is_fenced;
+        }
+        let Some((marks, title)) = line.split_once(' ').filter(|(marks, _)| !is_fenced && marks.bytes().all(|byte| byte == b'#')) else { continue };
+        if (1..=6).contains(&marks.len()) {
+            // Of a link, its text.
+            let title = title.replace('[', "").split("](").map(|part| part.split_once(')').map_or(part, |(_, rest)| rest)).collect::<String>();
+            let title = if line.contains("](") { title } else { line.trim_start_matches('#').trim().to_owned() };
+            let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+            found.insert(kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect());
+        }
+    }
+    found
+}
+
+/// The targets of links, without those in fences and backticks.
+fn targets(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut is_fenced = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            is_fenced = !is_fenced;
+        }
+        if !is_fenced {
+            found.extend(line.split("](").skip(1).filter_map(|rest| rest.split(')').next()));
+        }
+    }
+    found
+}
+
+/// What is wrong with the links of a document: to files, to headings, and in form.
 fn link_faults(file: &File) -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(&file.path);
     let folder = folder.parent().expect("a folder");
-    let targets = file.text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    let local = targets.filter(|target| !target.contains("://") && !target.starts_with('#'));
-    let broken = local.filter(|target| !folder.join(target.split('#').next().unwrap_or(target)).exists());
-    broken.map(|target| format!("{}: the link to {target} leads nowhere", file.path)).collect()
+    let mut faults = Vec::new();
+    for target in targets(&file.text) {
+        if let Some(host) = target.split_once("://").map(|(_, rest)| rest) {
+            let is_good = target.starts_with("http") && !host.starts_with(['/', '.']) && host.contains('.') && !target.contains([' ', '<', '>']);
+            if !is_good {
+                faults.push(format!("{}: {target} is no address", file.path));
+            }
+            continue;
+        }
+        let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+        let path = folder.join(path);
+        if !target.starts_with('#') && !path.exists() {
+            faults.push(format!("{}: the link to {target} leads nowhere", file.path));
+        } else if !anchor.is_empty() {
+            let text = if target.starts_with('#') { file.text.clone() } else { fs::read_to_string(&path).unwrap_or_default() };
+            if !anchors(&text).contains(anchor) {
+                faults.push(format!("{}: {target} names no heading", file.path));
+            }
+        }
+    }
+    faults
 }
 
 #[test]
 fn links_lead_somewhere() {
-    let faults: Vec<String> = at_the_root().iter().chain(&files("docs", &["md"])).flat_map(link_faults).collect();
+    let documents = at_the_root().into_iter().chain(files("docs", &["md"])).chain(files("charts", &["md"]));
+    let faults: Vec<String> = documents.flat_map(|file| link_faults(&file)).collect();
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
-    assert_eq!(link_faults(&File::new("docs/x.md", "[a](ledger.md) [b](nowhere.md)")).len(), 1);
+    let of = |text: &str| link_faults(&File::new("docs/x.md", text));
+    assert_eq!(of("[a](ledger.md) [b](nowhere.md)").len(), 1);
+    assert_eq!(of("# A head, line\n[a](#a-head-line) [b](#other) [c](ledger.md#the-views) [d](ledger.md#nothing)").len(), 2);
+    assert_eq!(of("[a](https://example.com/x) [b](https:///x)\n```\n[c](nowhere.md)\n```\n").len(), 1);
 }
 
 /// Each bound in the table of ARCHITECTURE.md is there, and so is the test that reaches it.

@@ -18,10 +18,10 @@ use std::{
 use rust::{code, names, without_tests};
 
 /// A file of the repository.
-struct File {
+pub struct File {
     /// From the repository's root, with `/`.
-    path: String,
-    text: String,
+    pub path: String,
+    pub text: String,
 }
 
 impl File {
@@ -49,7 +49,7 @@ impl File {
     }
 }
 
-fn files(folder: &str, endings: &[&str]) -> Vec<File> {
+pub fn files(folder: &str, endings: &[&str]) -> Vec<File> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> = vec![root.join(folder)];

@@ -1,8 +1,10 @@
 //! The reference pages, `docs/api/*.md`: generated from the types, committed, and never stale.
 
+mod cli;
 mod metrics;
 mod providers;
 mod replies;
+mod shown;
 
 use std::{fmt::Write as _, fs, path::Path};
 
