@@ -20,8 +20,29 @@ const MESSAGES_MAX: i64 = 1_000_000_000;
 const WEIGHT_MAX: i64 = 1_000_000;
 
 const SERVERS: [&str; 24] = [
-    "id", "uid", "name", "type", "status", "host", "port", "smtp_port", "username", "smtp_username", "password", "smtp_password", "smtp_protocol", "domain",
-    "api_key", "api_secret_key", "aws_access_key_id", "aws_secret_access_key", "aws_region", "sendmail_path", "quota_value", "quota_base", "quota_unit",
+    "id",
+    "uid",
+    "name",
+    "type",
+    "status",
+    "host",
+    "port",
+    "smtp_port",
+    "username",
+    "smtp_username",
+    "password",
+    "smtp_password",
+    "smtp_protocol",
+    "domain",
+    "api_key",
+    "api_secret_key",
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_region",
+    "sendmail_path",
+    "quota_value",
+    "quota_base",
+    "quota_unit",
     "customer_id",
 ];
 const PLANS: [&str; 5] = ["id", "uid", "name", "status", "description"];
@@ -57,7 +78,10 @@ pub fn query(tables: &Tables) -> Result<String, String> {
         let has_all = tables.has_column(table, "email") && (part == "blacklisted" || tables.has_column(table, "status"));
         has_all.then(|| {
             let time = if tables.has_column(table, "updated_at") { "t.updated_at" } else { "NULL" };
-            format!("SELECT '{part}' AS part, JSON_OBJECT('email', t.email, 'time', {time}) AS facts FROM `{}` t{condition}", tables.name(table))
+            format!(
+                "SELECT '{part}' AS part, JSON_OBJECT('email', t.email, 'time', {time}) AS facts FROM `{}` t{condition}",
+                tables.name(table)
+            )
         })
     };
     let parts = [
@@ -88,8 +112,15 @@ impl Facts {
                 self.left_out += 1;
                 return Ok(());
             }
-            let (reason, detail) = if part == "spam" { ("Complaint", "AcelleMail: spam-reported") } else { ("Listed", "AcelleMail: blacklisted") };
-            self.suppressed.push(Suppressed { email: text(&facts, "email").to_owned(), topic: None, reason, time: String::new(), detail: detail.to_owned() });
+            let (reason, detail) =
+                if part == "spam" { ("Complaint", "AcelleMail: spam-reported") } else { ("Listed", "AcelleMail: blacklisted") };
+            self.suppressed.push(Suppressed {
+                email: text(&facts, "email").to_owned(),
+                topic: None,
+                reason,
+                time: String::new(),
+                detail: detail.to_owned(),
+            });
             return Ok(());
         }
         self.bytes += Value::Object(facts.clone()).to_string().len();
@@ -124,7 +155,11 @@ impl Facts {
                     if imported.add_server(&name, &format!("AcelleMail's {place}"), spec) {
                         imported.report.carried(&place, format!("SendingServer {name}"));
                         if whole(server, "customer_id").is_some() {
-                            imported.report.check(&place, "it is a customer's own", "move it into that customer's namespace, and give their plan `ownServers`");
+                            imported.report.check(
+                                &place,
+                                "it is a customer's own",
+                                "move it into that customer's namespace, and give their plan `ownServers`",
+                            );
                         }
                         servers.insert(*id, name);
                     }
@@ -135,10 +170,16 @@ impl Facts {
         self.plans(&servers, &mut imported);
         self.others(tables, url, &mut imported);
         if self.left_out > 0 {
-            imported.report.lost("people who are not mailed", format!("{} of them, since no more than {ROWS_MAX} are kept", self.left_out), "export them in AcelleMail");
+            imported.report.lost(
+                "people who are not mailed",
+                format!("{} of them, since no more than {ROWS_MAX} are kept", self.left_out),
+                "export them in AcelleMail",
+            );
         }
         if !self.suppressed.is_empty() {
-            imported.report.carried("people who are blacklisted or reported spam", format!("{} in {SUPPRESSIONS_FILE}", self.suppressed.len()));
+            imported
+                .report
+                .carried("people who are blacklisted or reported spam", format!("{} in {SUPPRESSIONS_FILE}", self.suppressed.len()));
             imported.suppressed.insert(SUPPRESSIONS_FILE, std::mem::take(&mut self.suppressed));
         }
         imported
@@ -153,8 +194,14 @@ impl Facts {
             for grant in self.grants.get(id).into_iter().flatten() {
                 let server = whole(grant, "sending_server_id").unwrap_or_default();
                 let place = format!("{place}, plans_sending_servers of server {server}");
-                let (Some(name), Some(weight)) = (servers.get(&server), whole(grant, "fitness").filter(|weight| (0..=WEIGHT_MAX).contains(weight))) else {
-                    imported.report.lost(place, "the server was not carried over, or its fitness is no weight", "add it to the plan by hand, or shares are others");
+                let (Some(name), Some(weight)) =
+                    (servers.get(&server), whole(grant, "fitness").filter(|weight| (0..=WEIGHT_MAX).contains(weight)))
+                else {
+                    imported.report.lost(
+                        place,
+                        "the server was not carried over, or its fitness is no weight",
+                        "add it to the plan by hand, or shares are others",
+                    );
                     lost = true;
                     continue;
                 };
@@ -171,7 +218,11 @@ impl Facts {
             if imported.add_plan(&name, &format!("AcelleMail's {place}"), json!({"servers": granted})) {
                 let weights = if lost { "without those that were not carried over" } else { "with the weights of its servers" };
                 imported.report.carried(&place, format!("Plan {name}, {weights}"));
-                imported.report.check(place, "its customers and their quotas are not read", "say in `allowedNamespaces` and `limits` of the plan who may use it, and how much");
+                imported.report.check(
+                    place,
+                    "its customers and their quotas are not read",
+                    "say in `allowedNamespaces` and `limits` of the plan who may use it, and how much",
+                );
             }
         }
     }
@@ -179,10 +230,16 @@ impl Facts {
     fn others(&self, tables: &Tables, url: &str, imported: &mut Imported) {
         for domain in &self.domains {
             let place = format!("sending_domains \"{}\"", text(domain, "name"));
-            imported.report.lost(place, "AcelleMail signs with a key of its own", "make a key with `mailfleet keys`, or write the key into a Secret and name it in `identity.dkim`");
+            imported.report.lost(
+                place,
+                "AcelleMail signs with a key of its own",
+                "make a key with `mailfleet keys`, or write the key into a Secret and name it in `identity.dkim`",
+            );
         }
         let mut names = Names::default();
-        let can_query = tables.has_column("subscribers", "mail_list_id") && tables.has_column("subscribers", "status") && tables.has_column("subscribers", "email");
+        let can_query = tables.has_column("subscribers", "mail_list_id")
+            && tables.has_column("subscribers", "status")
+            && tables.has_column("subscribers", "email");
         for (id, list) in &self.lists {
             let place = format!("mail_lists {id} \"{}\"", text(list, "name"));
             if !can_query {
@@ -190,30 +247,48 @@ impl Facts {
                 continue;
             }
             let path = format!("lists/{}.sql", names.name(text(list, "name"), "list"));
-            let query = format!("SELECT s.email FROM `{}` s\nWHERE s.mail_list_id = {id} AND s.status = 'subscribed'\n", tables.name("subscribers"));
+            let query = format!(
+                "SELECT s.email FROM `{}` s\nWHERE s.mail_list_id = {id} AND s.status = 'subscribed'\n",
+                tables.name("subscribers")
+            );
             imported.texts.insert(path.clone(), query);
-            imported.report.check(place, format!("{path}, a query for `audience.sql`: those who are subscribed, with no field but their address"), "add the fields that your templates need");
+            imported.report.check(
+                place,
+                format!("{path}, a query for `audience.sql`: those who are subscribed, with no field but their address"),
+                "add the fields that your templates need",
+            );
         }
         if !self.lists.is_empty() && can_query {
             imported.add_secret(DATABASE_SECRET, "audiences: AcelleMail's database, for a user who may only read", &[("url", Some(url))]);
         }
         for (id, campaign) in &self.campaigns {
             let place = format!("campaigns {id} \"{}\" ({})", text(campaign, "name"), text(campaign, "status"));
-            imported.report.lost(place, "where versions of AcelleMail keep the contents of campaigns is not public", "export its HTML, and write a Campaign");
+            imported.report.lost(
+                place,
+                "where versions of AcelleMail keep the contents of campaigns is not public",
+                "export its HTML, and write a Campaign",
+            );
         }
     }
 }
 
 /// Which columns were read, and which are not known.
 fn understood(tables: &Tables, imported: &mut Imported) {
-    for (table, known) in [("sending_servers", &SERVERS[..]), ("plans", &PLANS), ("plans_sending_servers", &GRANTS), ("sending_domains", &DOMAINS)] {
+    for (table, known) in
+        [("sending_servers", &SERVERS[..]), ("plans", &PLANS), ("plans_sending_servers", &GRANTS), ("sending_domains", &DOMAINS)]
+    {
         if !tables.has(table) {
             continue;
         }
-        let (read, unknown): (Vec<&str>, Vec<&str>) = tables.columns(table).filter(|column| !USUAL.contains(column)).partition(|column| known.contains(column));
+        let (read, unknown): (Vec<&str>, Vec<&str>) =
+            tables.columns(table).filter(|column| !USUAL.contains(column)).partition(|column| known.contains(column));
         imported.report.carried(format!("table {table}"), format!("columns that were read: {}", read.join(", ")));
         if !unknown.is_empty() {
-            imported.report.check(format!("table {table}"), format!("columns that are not known here and were not read: {}", unknown.join(", ")), "look whether one of them matters to you");
+            imported.report.check(
+                format!("table {table}"),
+                format!("columns that are not known here and were not read: {}", unknown.join(", ")),
+                "look whether one of them matters to you",
+            );
         }
     }
 }
@@ -224,7 +299,9 @@ fn secret<'a>(server: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
 }
 
 fn spec(server: &Map<String, Value>, name: &str, place: &str, imported: &mut Imported) -> Result<Value, String> {
-    let first = |names: [&'static str; 2]| names.into_iter().find(|name| !text(server, name).is_empty() || whole(server, name).is_some()).unwrap_or(names[0]);
+    let first = |names: [&'static str; 2]| {
+        names.into_iter().find(|name| !text(server, name).is_empty() || whole(server, name).is_some()).unwrap_or(names[0])
+    };
     let kind = text(server, "type");
     let secret_name = format!("{name}-login");
     let mut encrypted = false;
@@ -257,7 +334,8 @@ fn spec(server: &Map<String, Value>, name: &str, place: &str, imported: &mut Imp
                 smtp["port"] = port.into();
             }
             if has_login {
-                smtp["auth"] = json!({"secretRef": hold(imported, &[("username", user), ("password", first(["smtp_password", "password"]))])});
+                smtp["auth"] =
+                    json!({"secretRef": hold(imported, &[("username", user), ("password", first(["smtp_password", "password"]))])});
             }
             json!({"smtp": smtp})
         }
@@ -276,7 +354,11 @@ fn spec(server: &Map<String, Value>, name: &str, place: &str, imported: &mut Imp
         _ => return Err(format!("its type `{kind}` is not known here")),
     };
     if encrypted {
-        imported.report.check(place, "its secret is encrypted with AcelleMail's own key, and was not read", format!("write it into the Secret `{secret_name}`"));
+        imported.report.check(
+            place,
+            "its secret is encrypted with AcelleMail's own key, and was not read",
+            format!("write it into the Secret `{secret_name}`"),
+        );
     }
     let mut spec = json!({"provider": provider});
     match text(server, "status") {
@@ -310,7 +392,11 @@ fn quota(server: &Map<String, Value>, place: &str, imported: &mut Imported) -> O
     };
     let window = u64::try_from(base).unwrap_or_default().saturating_mul(seconds);
     if !(1..=744 * 3600).contains(&window) || !(1..=MESSAGES_MAX).contains(&value) {
-        imported.report.lost(place, format!("its quota, {value} messages in {base} `{unit}`, is no limit of ours"), "write it under `limits.rates`");
+        imported.report.lost(
+            place,
+            format!("its quota, {value} messages in {base} `{unit}`, is no limit of ours"),
+            "write it under `limits.rates`",
+        );
         return None;
     }
     Some(json!({"messages": value, "per": Duration::from_secs(window)}))

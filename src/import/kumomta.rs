@@ -58,7 +58,9 @@ pub fn is_known(path: &Path) -> bool {
 pub fn import(files: &BTreeMap<String, String>, host: &str, port: u16) -> Result<Imported, String> {
     let mut parsed = Vec::new();
     for (name, source) in files {
-        let kind = kind(name).ok_or_else(|| format!("{name}: which file of KumoMTA this is cannot be told by its name; the known ones are {}", FILES.join(", ")))?;
+        let kind = kind(name).ok_or_else(|| {
+            format!("{name}: which file of KumoMTA this is cannot be told by its name; the known ones are {}", FILES.join(", "))
+        })?;
         let value = if Path::new(name).extension().is_some_and(|extension| extension == "json") {
             serde_json::from_str(source).map_err(|error| format!("{name}, line {}: {error}", error.line()))?
         } else {
@@ -88,7 +90,11 @@ pub fn import(files: &BTreeMap<String, String>, host: &str, port: u16) -> Result
         spec["identity"] = identity;
     }
     if imported.add_server(SERVER, "KumoMTA's files", spec) {
-        imported.report.check("the listener", format!("SendingServer {SERVER}: {host}:{port}, without TLS and login"), "KumoMTA relays for hosts in `relay_hosts`; otherwise write `encryption` and `auth`");
+        imported.report.check(
+            "the listener",
+            format!("SendingServer {SERVER}: {host}:{port}, without TLS and login"),
+            "KumoMTA relays for hosts in `relay_hosts`; otherwise write `encryption` and `auth`",
+        );
     }
     imported.add_plan(SERVER, "KumoMTA's files", json!({"servers": [{"name": SERVER}]}));
     imported.report.lost("its policy in Lua", "it is a program, and is not read", "");
@@ -135,7 +141,8 @@ fn sources(file: &str, map: &Map<String, Value>, identity: &mut Value, imported:
         identity["sendingAddresses"] = addresses.into_iter().collect::<Vec<_>>().into();
     }
     for (pool, entries) in tables(map, "pool") {
-        let weights: Vec<String> = entries.iter().map(|(source, entry)| format!("{source} {}", entry.get("weight").unwrap_or(&json!(1)))).collect();
+        let weights: Vec<String> =
+            entries.iter().map(|(source, entry)| format!("{source} {}", entry.get("weight").unwrap_or(&json!(1)))).collect();
         imported.report.check(
             format!("{file}, pool.{pool}"),
             format!("KumoMTA keeps choosing among its sources by their weights: {}", weights.join(", ")),
@@ -151,22 +158,34 @@ fn shaping(file: &str, map: &Map<String, Value>, spec: &mut Value, imported: &mu
         let Some(settings) = settings.as_object() else { continue };
         if domain == "provider" {
             for provider in settings.keys() {
-                imported.report.lost(format!("{file}, provider.{provider}"), "a provider by its mail hosts stays KumoMTA's", "limits for gmail.com, outlook.com, yahoo.com and icloud.com cover all domains of theirs");
+                imported.report.lost(
+                    format!("{file}, provider.{provider}"),
+                    "a provider by its mail hosts stays KumoMTA's",
+                    "limits for gmail.com, outlook.com, yahoo.com and icloud.com cover all domains of theirs",
+                );
             }
             continue;
         }
         for (name, value) in settings {
             let place = format!("{place}, {name}");
             match &**name {
-                "max_message_rate" if domain == "default" => imported.report.lost(place, "a limit for each domain that is named nowhere stays KumoMTA's", ""),
+                "max_message_rate" if domain == "default" => {
+                    imported.report.lost(place, "a limit for each domain that is named nowhere stays KumoMTA's", "")
+                }
                 "max_message_rate" => match rate(value) {
                     Some((messages, window)) if limits.len() < DOMAINS_MAX && domain.contains('.') => {
                         let domain = domain.to_lowercase();
                         limits.retain(|entry| entry["domains"][0] != domain.as_str());
                         limits.push(json!({"domains": [domain], "rates": [{"messages": messages, "per": Duration::from_secs(window)}]}));
-                        imported.report.carried(place, format!("{messages} messages in {} in `limits.perDomain`", Duration::from_secs(window)));
+                        imported
+                            .report
+                            .carried(place, format!("{messages} messages in {} in `limits.perDomain`", Duration::from_secs(window)));
                     }
-                    Some(_) => imported.report.lost(place, format!("no more than {DOMAINS_MAX} domains have limits of their own"), "it stays KumoMTA's"),
+                    Some(_) => imported.report.lost(
+                        place,
+                        format!("no more than {DOMAINS_MAX} domains have limits of their own"),
+                        "it stays KumoMTA's",
+                    ),
                     None => imported.report.lost(place, format!("the rate {value} cannot be read"), "write it in `limits.perDomain`"),
                 },
                 "automation" | "sources" => imported.report.lost(place, "it stays KumoMTA's", ""),
@@ -214,7 +233,11 @@ fn queues(file: &str, map: &Map<String, Value>, imported: &mut Imported) {
         }
     }
     if map.contains_key("queue") {
-        imported.report.lost(format!("{file}, queue"), "how long and how often KumoMTA tries stays there; Mailfleet has done its part once KumoMTA accepts", "");
+        imported.report.lost(
+            format!("{file}, queue"),
+            "how long and how often KumoMTA tries stays there; Mailfleet has done its part once KumoMTA accepts",
+            "",
+        );
     }
 }
 
@@ -242,13 +265,20 @@ fn dkim(file: &str, map: &Map<String, Value>, identity: &mut Value, imported: &m
             continue;
         }
         let secret = format!("dkim-{}", slug(domain));
-        let file_name = Some(text(settings, "filename")).filter(|name| !name.is_empty()).map_or_else(
-            || format!("/opt/kumomta/etc/dkim/{domain}/{selector}.key"),
-            str::to_owned,
-        );
+        let file_name = Some(text(settings, "filename"))
+            .filter(|name| !name.is_empty())
+            .map_or_else(|| format!("/opt/kumomta/etc/dkim/{domain}/{selector}.key"), str::to_owned);
         keys.push(json!({"domain": domain, "selector": selector, "privateKeyRef": {"name": secret, "key": "private.pem"}}));
-        imported.add_secret(&secret, &format!("the DKIM key of {domain}, the file {file_name} of KumoMTA's host"), &[("private.pem", None)]);
-        imported.report.check(place, format!("a key in `identity.dkim`, with the Secret `{secret}`"), "KumoMTA signs as well: let one of the two do it");
+        imported.add_secret(
+            &secret,
+            &format!("the DKIM key of {domain}, the file {file_name} of KumoMTA's host"),
+            &[("private.pem", None)],
+        );
+        imported.report.check(
+            place,
+            format!("a key in `identity.dkim`, with the Secret `{secret}`"),
+            "KumoMTA signs as well: let one of the two do it",
+        );
     }
     for (name, _) in tables(map, "signature") {
         imported.report.lost(format!("{file}, signature.{name}"), "an additional signature", "let KumoMTA make it");

@@ -34,9 +34,9 @@ use crate::{
 };
 
 /// The most rows that are kept of a database, suppressed people included.
-pub const ROWS_MAX: usize = 2_000_000;
+pub const ROWS_MAX: usize = if cfg!(test) { 100 } else { 2_000_000 };
 /// The most bytes that are kept of a database.
-pub const BYTES_MAX: usize = 256 << 20;
+pub const BYTES_MAX: usize = if cfg!(test) { 1 << 20 } else { 256 << 20 };
 
 /// One document of ours.
 #[derive(Clone, Debug)]
@@ -127,7 +127,8 @@ impl Imported {
 
     /// Adds a Secret that is needed, with what the source holds of it.
     pub fn add_secret(&mut self, name: &str, purpose: &str, keys: &[(&str, Option<&str>)]) {
-        let keys = keys.iter().map(|(key, value)| ((*key).to_owned(), value.filter(|value| !value.is_empty()).map(SecretValue::new))).collect();
+        let keys =
+            keys.iter().map(|(key, value)| ((*key).to_owned(), value.filter(|value| !value.is_empty()).map(SecretValue::new))).collect();
         self.secrets.push(NeededSecret { name: name.to_owned(), purpose: purpose.to_owned(), keys });
     }
 }

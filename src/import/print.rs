@@ -101,7 +101,9 @@ fn report(imported: &Imported, namespace: Option<&str>) -> String {
         number += 1;
     }
     if !imported.campaigns.is_empty() {
-        out.push_str(&format!("{number}. `mailfleet preview CAMPAIGN` for each campaign; it is suspended until `suspend: true` is removed.\n"));
+        out.push_str(&format!(
+            "{number}. `mailfleet preview CAMPAIGN` for each campaign; it is suspended until `suspend: true` is removed.\n"
+        ));
     }
     out
 }
@@ -112,11 +114,8 @@ pub fn secrets_document(imported: &Imported, namespace: Option<&str>) -> Option<
     let mut out = "# Do not commit this file.\n".to_owned();
     let mut has_any = false;
     for secret in &imported.secrets {
-        let known: BTreeMap<&str, &str> = secret
-            .keys
-            .iter()
-            .filter_map(|(key, value)| Some((&**key, std::str::from_utf8(value.as_ref()?.expose()).ok()?)))
-            .collect();
+        let known: BTreeMap<&str, &str> =
+            secret.keys.iter().filter_map(|(key, value)| Some((&**key, std::str::from_utf8(value.as_ref()?.expose()).ok()?))).collect();
         if known.is_empty() {
             continue;
         }

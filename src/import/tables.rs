@@ -59,10 +59,12 @@ impl Tables {
     /// A table's rows as objects of those of the wanted columns that are there, for MySQL and MariaDB.
     #[must_use]
     pub fn objects(&self, part: &str, table: &str, wanted: &[&str], condition: &str) -> Option<String> {
-        let columns: Vec<String> = wanted.iter().filter(|column| self.has_column(table, column)).map(|c| format!("'{c}', t.`{c}`")).collect();
+        let columns: Vec<String> =
+            wanted.iter().filter(|column| self.has_column(table, column)).map(|c| format!("'{c}', t.`{c}`")).collect();
         let condition = if condition.is_empty() { String::new() } else { format!(" WHERE {condition}") };
-        (!columns.is_empty())
-            .then(|| format!("SELECT '{part}' AS part, JSON_OBJECT({}) AS facts FROM `{}` t{condition}", columns.join(", "), self.name(table)))
+        (!columns.is_empty()).then(|| {
+            format!("SELECT '{part}' AS part, JSON_OBJECT({}) AS facts FROM `{}` t{condition}", columns.join(", "), self.name(table))
+        })
     }
 
     /// What is said where tables are missing: which of them, and what the database is probably.

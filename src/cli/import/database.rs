@@ -31,7 +31,9 @@ impl Reader {
         let (kind, _) = kind(&url)?;
         let authorities = match &args.ca {
             None => None,
-            Some(path) => Some(SecretValue::new(fs::read(path).map_err(|error| format!("{}: the file cannot be read: {error}", path.display()))?)),
+            Some(path) => {
+                Some(SecretValue::new(fs::read(path).map_err(|error| format!("{}: the file cannot be read: {error}", path.display()))?))
+            }
         };
         Ok(Self { url, authorities, timeout: args.timeout.std(), kind })
     }
@@ -50,7 +52,11 @@ impl Reader {
             DatabaseKind::Postgres => "postgres://",
             DatabaseKind::MySql => "mysql://",
         };
-        if self.kind == kind { Ok(()) } else { Err(format!("{program} keeps its data in another kind of database; its URL begins with `{scheme}`")) }
+        if self.kind == kind {
+            Ok(())
+        } else {
+            Err(format!("{program} keeps its data in another kind of database; its URL begins with `{scheme}`"))
+        }
     }
 
     /// A message about the database.

@@ -31,12 +31,20 @@ pub fn write(imported: &Imported, args: &OutputArgs) -> Result<ExitCode, String>
     let mut imported_files = files(imported, namespace)?;
     let secrets = args.secrets.as_ref().map(|path| (path, secrets_document(imported, namespace)));
     if !args.force {
-        let mut there: Vec<String> = imported_files.keys().map(|path| folder.join(path)).filter(|path| path.exists()).map(|path| path.display().to_string()).collect();
+        let mut there: Vec<String> = imported_files
+            .keys()
+            .map(|path| folder.join(path))
+            .filter(|path| path.exists())
+            .map(|path| path.display().to_string())
+            .collect();
         there.extend(secrets.iter().filter(|(path, _)| path.exists()).map(|(path, _)| path.display().to_string()));
         if !there.is_empty() {
             let more = if there.len() > NAMED { format!(" and {} more", there.len() - NAMED) } else { String::new() };
             there.truncate(NAMED);
-            return Err(format!("{}{more} would be replaced; name another folder with `--output`, or replace them with `--force`", there.join(", ")));
+            return Err(format!(
+                "{}{more} would be replaced; name another folder with `--output`, or replace them with `--force`",
+                there.join(", ")
+            ));
         }
     }
     let report = imported_files.remove(REPORT_FILE).unwrap_or_default();

@@ -181,9 +181,7 @@ impl Printer<'_> {
         let place = self.html.as_ref().map(Html::place);
         let text = match (&value.kind, place) {
             (ValueKind::Nothing, _) => return Ok(()),
-            (ValueKind::Constant(text), Some(Place::Html | Place::Url | Place::UrlPath | Place::UrlQuery)) => {
-                literal(&escaped(text))
-            }
+            (ValueKind::Constant(text), Some(Place::Html | Place::Url | Place::UrlPath | Place::UrlQuery)) => literal(&escaped(text)),
             (ValueKind::Constant(text), _) => literal(text),
             (_, Some(Place::Other(place))) => return Err(format!("a value {place}, which Go escapes in a way that Jinja has not")),
             (ValueKind::Url, Some(_)) | (ValueKind::Markup, _) => format!("{{{{ {} }}}}", value.text),
@@ -325,7 +323,8 @@ impl Printer<'_> {
 
     fn template(&mut self, name: &str, value: Option<&Pipe>, dot: &Dot) -> Result<(), String> {
         if self.options.is_layout && name == "content" && !self.defined.contains_key(name) {
-            let is_root = value.is_some_and(|pipe| pipe.commands == [vec![Operand::Dot]]) && matches!(dot, Dot::Root(path) if path.is_empty());
+            let is_root =
+                value.is_some_and(|pipe| pipe.commands == [vec![Operand::Dot]]) && matches!(dot, Dot::Root(path) if path.is_empty());
             if self.loops > 0 || self.out.has_content || !is_root {
                 return Err("the content stands more than once, in a loop, or gets other data".to_owned());
             }
@@ -447,9 +446,5 @@ impl Printer<'_> {
 
 /// A printed expression needs no brackets around the whole of it.
 fn operand_or_bare(operand: &str) -> &str {
-    operand
-        .strip_prefix('(')
-        .and_then(|inner| inner.strip_suffix(')'))
-        .filter(|inner| !inner.contains(['(', ')']))
-        .unwrap_or(operand)
+    operand.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).filter(|inner| !inner.contains(['(', ')'])).unwrap_or(operand)
 }

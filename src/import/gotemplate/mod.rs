@@ -98,7 +98,8 @@ pub fn quoted(text: &str) -> String {
 
 /// A name as Jinja has it after a dot, or else in brackets.
 pub fn member(of: &str, name: &str) -> String {
-    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let is_name =
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if is_name { format!("{of}.{name}") } else { format!("{of}[{}]", quoted(name)) }
 }
 

@@ -11,7 +11,9 @@ impl Data for Sample {
         let names: Vec<&str> = path.iter().map(String::as_str).collect();
         match &*names {
             ["Who"] | ["In", "Who"] => Ok((Value::new("who", ValueKind::Operand), None)),
-            ["Bag", rest @ ..] => Ok((Value::new(rest.iter().fold("bag".to_owned(), |of, name| member(&of, name)), ValueKind::Field), None)),
+            ["Bag", rest @ ..] => {
+                Ok((Value::new(rest.iter().fold("bag".to_owned(), |of, name| member(&of, name)), ValueKind::Field), None))
+            }
             ["Constant"] => Ok((Value::constant("a & b"), None)),
             _ => Err("no counterpart".to_owned()),
         }
@@ -54,12 +56,21 @@ fn what_means_the_same_is_carried_over() {
         ("{{ upper .Who | lower }}", "{{ who|upper|lower }}"),
         ("{{ .Bag.x | default \"friend\" }}", "{{ bag.x|default(\"friend\", true) }}"),
         ("{{ printf \"%s, %d%%\" .Who 3 }}", "{{ who ~ \", \" ~ 3 ~ \"%\" }}"),
-        ("{{ if .Bag.a }}A{{ else if eq .Who \"b\" \"c\" }}B{{ else }}C{{ end }}", "{% if bag.a %}A{% else %}{% if who == \"b\" or who == \"c\" %}B{% else %}C{% endif %}{% endif %}"),
+        (
+            "{{ if .Bag.a }}A{{ else if eq .Who \"b\" \"c\" }}B{{ else }}C{{ end }}",
+            "{% if bag.a %}A{% else %}{% if who == \"b\" or who == \"c\" %}B{% else %}C{% endif %}{% endif %}",
+        ),
         ("{{ if and .Bag.a (not .Bag.b) }}x{{ end }}", "{% if bag.a and (not bag.b) %}x{% endif %}"),
         ("{{ if gt (len .Bag.list) 2 }}x{{ end }}", "{% if bag.list|length > 2 %}x{% endif %}"),
-        ("{{ with .Bag.a }}<{{ . }}{{ .b }}>{{ else }}-{{ end }}", "{% if bag.a %}<{{ bag.a|default(\"\") }}{{ bag.a.b|default(\"\") }}>{% else %}-{% endif %}"),
+        (
+            "{{ with .Bag.a }}<{{ . }}{{ .b }}>{{ else }}-{{ end }}",
+            "{% if bag.a %}<{{ bag.a|default(\"\") }}{{ bag.a.b|default(\"\") }}>{% else %}-{% endif %}",
+        ),
         ("{{ with .In }}{{ .Who }}{{ end }}", "{{ who }}"),
-        ("{{ $x := .Who }}{{ $x }}{{ $x = upper $x }}{{ $x }}", "{% set var1_x = who %}{{ var1_x|default(\"\") }}{% set var1_x = var1_x|upper %}{{ var1_x|default(\"\") }}"),
+        (
+            "{{ $x := .Who }}{{ $x }}{{ $x = upper $x }}{{ $x }}",
+            "{% set var1_x = who %}{{ var1_x|default(\"\") }}{% set var1_x = var1_x|upper %}{{ var1_x|default(\"\") }}",
+        ),
         ("{{ index .Bag.list 0 }}", "{{ bag.list[0]|default(\"\") }}"),
         ("{{ (index .Bag \"a b\").c }}", "{{ bag[\"a b\"].c|default(\"\") }}"),
         ("{{ define \"x\" }}[{{ .Who }}]{{ end }}{{ template \"x\" . }}", "[{{ who }}]"),
@@ -86,9 +97,15 @@ fn values_are_escaped_by_their_place() {
         ("<p>{{ .Constant }}{{ L.T \"a\" }}</p>", "<p>a &amp; b&lt;a&gt;</p>"),
         ("<a href=\"https://x.example/?q={{ .Who }}\">", "<a href=\"https://x.example/?q={{ who|urlencode }}\">"),
         ("<a href=\"{{ Page }}\">", "<a href=\"{{ page }}\">"),
-        ("<a href='{{ .Bag.url }}'>", "<a href='{# check: Go lets only http, https and mailto through as the beginning of a URL #}{{ bag.url|default(\"\") }}'>"),
+        (
+            "<a href='{{ .Bag.url }}'>",
+            "<a href='{# check: Go lets only http, https and mailto through as the beginning of a URL #}{{ bag.url|default(\"\") }}'>",
+        ),
         ("{{ Safe .Bag.html }}", "{{ bag.html|safe }}"),
-        ("<b>x</b><!-- note {{ .Who }} -->y", "<b>x</b>{# not carried over: a value in a comment, which Go escapes in a way that Jinja has not #}{{ not_carried_over }}y"),
+        (
+            "<b>x</b><!-- note {{ .Who }} -->y",
+            "<b>x</b>{# not carried over: a value in a comment, which Go escapes in a way that Jinja has not #}{{ not_carried_over }}y",
+        ),
         ("a<!-- note -->b", "ab"),
         ("<style>a{/* x */b:c}</style>{{ .Who }}", "<style>a{ b:c}</style>{{ who }}"),
         ("<title>{{ .Who }}</title><p>", "<title>{{ who }}</title><p>"),
@@ -141,7 +158,11 @@ fn what_is_no_template_is_told_with_its_line() {
 
 #[test]
 fn lines_of_remarks_are_those_of_the_source() {
-    let done = translate("a\nb\n\n{{ .Other }}\n{{ if .Bag.x }}\n{{ .Other }}{{ end }}", Options { is_html: false, is_layout: false }, &mut Sample);
+    let done = translate(
+        "a\nb\n\n{{ .Other }}\n{{ if .Bag.x }}\n{{ .Other }}{{ end }}",
+        Options { is_html: false, is_layout: false },
+        &mut Sample,
+    );
     let lines: Vec<usize> = done.expect("a template").remarks.iter().map(|remark| remark.line).collect();
     assert_eq!(lines, [4, 6]);
 }
@@ -149,7 +170,11 @@ fn lines_of_remarks_are_those_of_the_source() {
 #[test]
 fn translations_are_templates_of_ours() {
     // Each of them is compiled by the engine that sends.
-    for go in ["{{ range $i, $x := .Bag.list }}{{ $i }}:{{ $x.name }}{{ else }}none{{ end }}", "{{ with upper .Who }}{{ . }}{{ end }}", "{{ dict \"a\" 1 }}"] {
+    for go in [
+        "{{ range $i, $x := .Bag.list }}{{ $i }}:{{ $x.name }}{{ else }}none{{ end }}",
+        "{{ with upper .Who }}{{ . }}{{ end }}",
+        "{{ dict \"a\" 1 }}",
+    ] {
         let jinja = text(go);
         let mut environment = minijinja::Environment::new();
         minijinja_contrib::add_to_environment(&mut environment);

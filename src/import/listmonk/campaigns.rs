@@ -21,11 +21,22 @@ const BARE: &str = "{{ template \"content\" . }}";
 const LINE_MAX: usize = 998;
 /// Fields that Mailfleet writes itself, or that would mail others too.
 const FIELDS_OF_OURS: [&str; 13] = [
-    "bcc", "cc", "date", "dkim-signature", "from", "list-unsubscribe", "list-unsubscribe-post", "message-id", "mime-version", "received", "return-path",
-    "sender", "to",
+    "bcc",
+    "cc",
+    "date",
+    "dkim-signature",
+    "from",
+    "list-unsubscribe",
+    "list-unsubscribe-post",
+    "message-id",
+    "mime-version",
+    "received",
+    "return-path",
+    "sender",
+    "to",
 ];
 
-/// The people whom listmonk mails for lists, as `$1`.
+/// The people whom listmonk mails for lists, as `$1`. A null of their attributes is a missing field, as it is to Go.
 pub fn audience_query(columns: &[&str], after: Option<i64>) -> String {
     let more: String = columns
         .iter()
@@ -38,7 +49,7 @@ pub fn audience_query(columns: &[&str], after: Option<i64>) -> String {
         .collect();
     let after = after.map(|id| format!("\n  AND s.id > {id}")).unwrap_or_default();
     format!(
-        "SELECT s.email, s.name, s.attribs{more} FROM subscribers s\nWHERE s.status <> 'blocklisted' AND EXISTS (\n  SELECT 1 FROM subscriber_lists m JOIN lists l ON l.id = m.list_id\n  WHERE m.subscriber_id = s.id AND l.id = ANY($1::int[])\n  AND CASE l.optin WHEN 'double' THEN m.status = 'confirmed' ELSE m.status <> 'unsubscribed' END){after}"
+        "SELECT s.email, s.name, jsonb_strip_nulls(s.attribs) AS attribs{more} FROM subscribers s\nWHERE s.status <> 'blocklisted' AND EXISTS (\n  SELECT 1 FROM subscriber_lists m JOIN lists l ON l.id = m.list_id\n  WHERE m.subscriber_id = s.id AND l.id = ANY($1::int[])\n  AND CASE l.optin WHEN 'double' THEN m.status = 'confirmed' ELSE m.status <> 'unsubscribed' END){after}"
     )
 }
 
@@ -87,11 +98,17 @@ fn one(
     }
     let messenger = text(campaign, "messenger");
     if servers.others.iter().any(|other| other == messenger) {
-        return Err((format!("it is sent by the messenger \"{messenger}\", which is no mail server"), "write a plugin for it: docs/plugin.md"));
+        return Err((
+            format!("it is sent by the messenger \"{messenger}\", which is no mail server"),
+            "write a plugin for it: docs/plugin.md",
+        ));
     }
     let from = [text(campaign, "from_email"), &servers.from].into_iter().find(|from| !from.trim().is_empty()).unwrap_or_default();
     let Some((from_name, address)) = mailbox(from) else {
-        return Err((format!("its sender `{from}` is not an address that is the same for everybody"), "set a From address in listmonk, and import again"));
+        return Err((
+            format!("its sender `{from}` is not an address that is the same for everybody"),
+            "set a From address in listmonk, and import again",
+        ));
     };
     let lists = facts.campaign_lists.get(&id).map(Vec::as_slice).unwrap_or_default();
     let ids: Vec<i64> = lists.iter().filter_map(|(list, _)| *list).collect();
@@ -101,7 +118,8 @@ fn one(
     for (_, gone) in lists.iter().filter(|(list, _)| list.is_none()) {
         imported.report.lost(place, format!("its list \"{gone}\" was deleted"), "");
     }
-    let mut data = CampaignData { campaign, root_url: &servers.root_url, language: &servers.language, columns: BTreeSet::new(), unsubscribes: false };
+    let mut data =
+        CampaignData { campaign, root_url: &servers.root_url, language: &servers.language, columns: BTreeSet::new(), unsubscribes: false };
     let line = |report: &mut Report, data: &mut CampaignData<'_>, what: &str, source: &str| {
         let options = Options { is_html: false, is_layout: false };
         let translated = template(source, options, data, &format!("{place}, {what}"), report);
@@ -133,7 +151,11 @@ fn one(
         let topic = match &*ids {
             [list] => topics.get(list),
             _ => {
-                imported.report.check(place, "it has several lists: who unsubscribes gets nothing from this namespace any more", "name a topic in `unsubscribe.oneClick` if that is too much");
+                imported.report.check(
+                    place,
+                    "it has several lists: who unsubscribes gets nothing from this namespace any more",
+                    "name a topic in `unsubscribe.oneClick` if that is too much",
+                );
                 None
             }
         };
@@ -141,7 +163,11 @@ fn one(
             Some(topic) => json!({"oneClick": {"topic": topic}}),
             None => json!({"oneClick": {}}),
         };
-        imported.report.check("unsubscribing", "links lead to Mailfleet's own page, no longer to listmonk's", "run with `--public-url` and `--public-address`: docs/unsubscribe.md");
+        imported.report.check(
+            "unsubscribing",
+            "links lead to Mailfleet's own page, no longer to listmonk's",
+            "run with `--public-url` and `--public-address`: docs/unsubscribe.md",
+        );
     }
     for file in facts.media.get(&id).into_iter().flatten() {
         imported.report.lost(place, format!("the attachment \"{file}\""), "copy the file, and name it in `content.attachments`");
@@ -165,7 +191,11 @@ fn template(source: &str, options: Options, data: &mut CampaignData<'_>, place: 
             for remark in &translated.remarks {
                 let place = format!("{place}, line {}", remark.line);
                 if remark.is_lost {
-                    report.lost(place, &remark.what, format!("write it in place of `{NOT_CARRIED_OVER}`; the campaign does not start before"));
+                    report.lost(
+                        place,
+                        &remark.what,
+                        format!("write it in place of `{NOT_CARRIED_OVER}`; the campaign does not start before"),
+                    );
                 } else {
                     report.check(place, &remark.what, "");
                 }
@@ -173,7 +203,11 @@ fn template(source: &str, options: Options, data: &mut CampaignData<'_>, place: 
             translated
         }
         Err(fault) => {
-            report.lost(format!("{place}, line {}", fault.line), format!("no template of Go: {}", fault.what), "write it anew; the campaign does not start before");
+            report.lost(
+                format!("{place}, line {}", fault.line),
+                format!("no template of Go: {}", fault.what),
+                "write it anew; the campaign does not start before",
+            );
             let text = format!("{}{{{{ {NOT_CARRIED_OVER} }}}}", comment(&format!("not carried over: {}", fault.what)));
             Translated { text, ..Translated::default() }
         }
@@ -188,7 +222,10 @@ fn without_shorthand(source: &str) -> String {
     while let Some(at) = rest.find(MARK) {
         let before = &rest[..at];
         let url = before.rfind("http").map(|begin| &before[begin..]);
-        let is_url = url.is_some_and(|url| (url.starts_with("http://") || url.starts_with("https://")) && !url.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>')));
+        let is_url = url.is_some_and(|url| {
+            (url.starts_with("http://") || url.starts_with("https://"))
+                && !url.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>'))
+        });
         out.push_str(before);
         if !is_url {
             out.push_str(MARK);
@@ -216,20 +253,35 @@ fn bodies(
     let options = Options { is_html, is_layout: false };
     let body = if kind == "markdown" {
         let what = "the body is Markdown, which listmonk makes into HTML";
-        imported.report.lost(format!("{place}, body"), what, "convert it to HTML in listmonk, which has a button for that, and import again");
-        Translated { text: format!("{}{{{{ {NOT_CARRIED_OVER} }}}}", comment(&format!("not carried over: {what}"))), ..Translated::default() }
+        imported.report.lost(
+            format!("{place}, body"),
+            what,
+            "convert it to HTML in listmonk, which has a button for that, and import again",
+        );
+        Translated {
+            text: format!("{}{{{{ {NOT_CARRIED_OVER} }}}}", comment(&format!("not carried over: {what}"))),
+            ..Translated::default()
+        }
     } else {
         template(text(campaign, "body"), options, data, &format!("{place}, body"), &mut imported.report)
     };
     if text(campaign, "body").contains("data-embed") {
-        imported.report.check(format!("{place}, body"), "images with `data-embed` are loaded from their URL instead", "name them in `content.attachments` with `inline` to embed them");
+        imported.report.check(
+            format!("{place}, body"),
+            "images with `data-embed` are loaded from their URL instead",
+            "name them in `content.attachments` with `inline` to embed them",
+        );
     }
     if !is_html {
-        imported.report.check(format!("{place}, body"), "listmonk writes values in plain text as if they were HTML (`&#39;`); here they are as they are", "");
+        imported.report.check(
+            format!("{place}, body"),
+            "listmonk writes values in plain text as if they were HTML (`&#39;`); here they are as they are",
+            "",
+        );
     }
-    let layout = whole(campaign, "template_id").and_then(|id| facts.templates.get_key_value(&id)).or_else(|| {
-        facts.templates.iter().find(|(_, template)| template.get("is_default") == Some(&Value::Bool(true)))
-    });
+    let layout = whole(campaign, "template_id")
+        .and_then(|id| facts.templates.get_key_value(&id))
+        .or_else(|| facts.templates.iter().find(|(_, template)| template.get("is_default") == Some(&Value::Bool(true))));
     let layout = layout.filter(|_| kind != "visual").filter(|(_, template)| text(template, "body").trim() != BARE);
     let mut content = json!({});
     let mut whole_body = body.text;
@@ -266,7 +318,13 @@ fn bodies(
     spec["content"] = content;
 }
 
-fn headers(campaign: &Map<String, Value>, place: &str, data: &mut CampaignData<'_>, spec: &mut Value, imported: &mut Imported) -> Result<(), Refused> {
+fn headers(
+    campaign: &Map<String, Value>,
+    place: &str,
+    data: &mut CampaignData<'_>,
+    spec: &mut Value,
+    imported: &mut Imported,
+) -> Result<(), Refused> {
     let sets = campaign.get("headers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut written: Vec<Value> = Vec::new();
     for (name, value) in sets.iter().filter_map(Value::as_object).flatten() {
@@ -280,7 +338,11 @@ fn headers(campaign: &Map<String, Value>, place: &str, data: &mut CampaignData<'
                         spec["replyTo"]["name"] = name.into();
                     }
                 }
-                None => imported.report.lost(place, format!("Reply-To `{value}` is not an address that is the same for everybody"), "write `replyTo`"),
+                None => imported.report.lost(
+                    place,
+                    format!("Reply-To `{value}` is not an address that is the same for everybody"),
+                    "write `replyTo`",
+                ),
             }
             continue;
         }
@@ -289,7 +351,8 @@ fn headers(campaign: &Map<String, Value>, place: &str, data: &mut CampaignData<'
             continue;
         }
         let options = Options { is_html: false, is_layout: false };
-        let text = template(value, options, data, &format!("{place}, header field {name}"), &mut imported.report).text.replace(['\r', '\n'], " ");
+        let text =
+            template(value, options, data, &format!("{place}, header field {name}"), &mut imported.report).text.replace(['\r', '\n'], " ");
         if text.len() > LINE_MAX {
             return Err((format!("its header field {name} is longer than {LINE_MAX} bytes"), "shorten it"));
         }
@@ -310,7 +373,8 @@ fn through(servers: &Servers, messenger: &str, address: &str, place: &str, spec:
         let those = servers.all.iter().filter(|(_, _, addresses)| addresses.iter().any(|address| address == key));
         those.map(|(name, ..)| json!({"name": name})).collect()
     };
-    let named: Vec<Value> = servers.all.iter().filter(|(_, own, _)| own == messenger && !own.is_empty()).map(|(name, ..)| json!({"name": name})).collect();
+    let named: Vec<Value> =
+        servers.all.iter().filter(|(_, own, _)| own == messenger && !own.is_empty()).map(|(name, ..)| json!({"name": name})).collect();
     let chosen = if !named.is_empty() {
         named
     } else {
@@ -333,7 +397,9 @@ fn progress(campaign: &Map<String, Value>, place: &str, imported: &mut Imported)
         return None;
     }
     let what = match last {
-        Some(last) => format!("it is {status} in listmonk, which has fetched the subscribers up to number {last}; only those after them are mailed here"),
+        Some(last) => format!(
+            "it is {status} in listmonk, which has fetched the subscribers up to number {last}; only those after them are mailed here"
+        ),
         None => format!("it is {status} in listmonk"),
     };
     imported.report.check(place, what, "cancel it there before you remove `suspend` here, and import again if it went on meanwhile");

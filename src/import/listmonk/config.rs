@@ -27,7 +27,9 @@ pub fn config(source: &str, variables: &BTreeMap<String, String>) -> Result<Conf
     let table = table.into_inner();
     let db = table.get("db").and_then(|db| db.get_ref().as_table());
     let value = |name: &str| -> String {
-        if let Some(value) = variables.get(&format!("LISTMONK_db__{name}")).or_else(|| variables.get(&format!("LISTMONK_DB__{}", name.to_ascii_uppercase()))) {
+        if let Some(value) =
+            variables.get(&format!("LISTMONK_db__{name}")).or_else(|| variables.get(&format!("LISTMONK_DB__{}", name.to_ascii_uppercase())))
+        {
             return value.clone();
         }
         match db.and_then(|db| db.get(name)).map(toml::Spanned::get_ref) {

@@ -10,8 +10,11 @@ use super::super::{
 };
 
 /// listmonk's English texts that its own template uses.
-const TEXTS: [(&str, &str); 3] =
-    [("email.unsub", "Unsubscribe"), ("email.unsubHelp", "Don't want to receive these e-mails?"), ("email.viewInBrowser", "View in browser")];
+const TEXTS: [(&str, &str); 3] = [
+    ("email.unsub", "Unsubscribe"),
+    ("email.unsubHelp", "Don't want to receive these e-mails?"),
+    ("email.viewInBrowser", "View in browser"),
+];
 
 /// A campaign's data for its templates.
 pub struct CampaignData<'a> {
@@ -131,13 +134,18 @@ impl Data for CampaignData<'_> {
                 told(page, "the page is listmonk's own, and works only as long as listmonk runs")
             }
             ("RootURL", []) => Some(Ok((Value::constant(self.root_url), None))),
-            ("ArchiveURL", []) => told(Value::constant(&format!("{}/archive", self.root_url)), "the page is listmonk's own, and works only as long as listmonk runs"),
+            ("ArchiveURL", []) => told(
+                Value::constant(&format!("{}/archive", self.root_url)),
+                "the page is listmonk's own, and works only as long as listmonk runs",
+            ),
             ("Safe", [value]) => Some(Ok((Value::new(format!("{}|safe", value.operand()), ValueKind::Markup), None))),
             ("L.T", [Value { kind: ValueKind::Constant(key), .. }]) => {
                 let known = TEXTS.iter().find(|(known, _)| known == key).filter(|_| matches!(self.language, "en" | ""));
-                Some(known.map(|(_, text)| (Value::constant(text), None)).ok_or_else(|| {
-                    format!("listmonk's text `{key}` in the language `{}`; write it in place", self.language)
-                }))
+                Some(
+                    known
+                        .map(|(_, text)| (Value::constant(text), None))
+                        .ok_or_else(|| format!("listmonk's text `{key}` in the language `{}`; write it in place", self.language)),
+                )
             }
             ("L.T" | "L.Ts" | "L.Tc", _) => Some(Err("a text of listmonk's own; write it in place".to_owned())),
             ("Date", [_]) => Some(Err("the date of the day on which a message is sent; write it in place".to_owned())),

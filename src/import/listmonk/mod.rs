@@ -44,7 +44,8 @@ pub struct Facts {
 /// When the database is not listmonk's.
 pub fn query(tables: &Tables) -> Result<String, String> {
     tables.require("listmonk", &["settings", "subscribers", "lists", "subscriber_lists", "templates", "campaigns", "campaign_lists"])?;
-    let whole_table = |part: &str, table: &str, condition: &str| format!("SELECT '{part}' AS part, to_jsonb(t) AS facts FROM {table} t{condition}");
+    let whole_table =
+        |part: &str, table: &str, condition: &str| format!("SELECT '{part}' AS part, to_jsonb(t) AS facts FROM {table} t{condition}");
     let mut parts = vec![
         whole_table("setting", "settings", ""),
         whole_table("list", "lists", ""),
@@ -84,7 +85,10 @@ impl Facts {
         } else {
             self.bytes += Value::Object(facts.clone()).to_string().len();
             if self.bytes > BYTES_MAX {
-                return Err(format!("settings, templates and campaigns are more than {} MiB; delete old campaigns in listmonk", BYTES_MAX >> 20));
+                return Err(format!(
+                    "settings, templates and campaigns are more than {} MiB; delete old campaigns in listmonk",
+                    BYTES_MAX >> 20
+                ));
             }
         }
         let time = text(&facts, "time").to_owned();
@@ -100,7 +104,9 @@ impl Facts {
                 let list = (whole(&facts, "list_id"), text(&facts, "list_name").to_owned());
                 self.campaign_lists.entry(whole(&facts, "campaign_id").unwrap_or_default()).or_default().push(list);
             }
-            "media" => self.media.entry(whole(&facts, "campaign_id").unwrap_or_default()).or_default().push(text(&facts, "filename").to_owned()),
+            "media" => {
+                self.media.entry(whole(&facts, "campaign_id").unwrap_or_default()).or_default().push(text(&facts, "filename").to_owned())
+            }
             "ended" => drop(self.ended.insert(text(&facts, "status").to_owned(), whole(&facts, "count").unwrap_or_default())),
             "blocked" => {
                 let (reason, detail) = match text(&facts, "bounce") {
@@ -138,7 +144,11 @@ impl Facts {
             );
         }
         for (status, count) in &self.ended {
-            imported.report.lost(format!("campaigns that are {status}"), format!("{count}, since they would mail the same people again"), "");
+            imported.report.lost(
+                format!("campaigns that are {status}"),
+                format!("{count}, since they would mail the same people again"),
+                "",
+            );
         }
         self.people(&topics, &mut imported);
         imported
@@ -155,7 +165,10 @@ impl Facts {
             let place = format!("list {id} \"{}\"", text(list, "name"));
             let Some(topic) = topics.get(id) else { continue };
             let path = format!("lists/{topic}.sql");
-            imported.texts.insert(path.clone(), format!("{}\n", campaigns::audience_query(&[], None).replace("$1::int[]", &format!("'{{{id}}}'::int[]"))));
+            imported.texts.insert(
+                path.clone(),
+                format!("{}\n", campaigns::audience_query(&[], None).replace("$1::int[]", &format!("'{{{id}}}'::int[]"))),
+            );
             let optin = if text(list, "optin") == "double" { "those who confirmed" } else { "those who have not unsubscribed" };
             imported.report.carried(place, format!("{path}, a query for `audience.sql`: {optin}, and nobody who is blocklisted"));
         }

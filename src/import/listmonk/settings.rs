@@ -50,7 +50,11 @@ pub fn import(settings: &Map<String, Value>, imported: &mut Imported) -> Servers
     for messenger in list("messengers").iter().filter_map(Value::as_object) {
         let name = text(messenger, "name");
         servers.others.push(name.to_owned());
-        imported.report.lost(format!("setting messengers, \"{name}\""), "it posts messages to an HTTP service, and is no mail server", "write a plugin for it: docs/plugin.md");
+        imported.report.lost(
+            format!("setting messengers, \"{name}\""),
+            "it posts messages to an HTTP service, and is no mail server",
+            "write a plugin for it: docs/plugin.md",
+        );
     }
     for mailbox in list("bounce.mailboxes").iter().filter_map(Value::as_object).filter(|mailbox| flag(mailbox, "enabled") == Some(true)) {
         let host = text(mailbox, "host");
@@ -61,13 +65,25 @@ pub fn import(settings: &Map<String, Value>, imported: &mut Imported) -> Servers
         );
     }
     if flag(settings, "bounce.enabled") == Some(true) && flag(settings, "bounce.webhooks_enabled") == Some(true) {
-        imported.report.lost("setting bounce.webhooks_enabled", "a vendor's calls come to listmonk", "let the vendor call Mailfleet: `feedback.webhook` of the server");
+        imported.report.lost(
+            "setting bounce.webhooks_enabled",
+            "a vendor's calls come to listmonk",
+            "let the vendor call Mailfleet: `feedback.webhook` of the server",
+        );
     }
     if let Some(blocked) = settings.get("privacy.domain_blocklist").and_then(Value::as_array).filter(|blocked| !blocked.is_empty()) {
-        imported.report.lost("setting privacy.domain_blocklist", format!("{} domains that may not sign up", blocked.len()), "it still applies in listmonk's forms");
+        imported.report.lost(
+            "setting privacy.domain_blocklist",
+            format!("{} domains that may not sign up", blocked.len()),
+            "it still applies in listmonk's forms",
+        );
     }
     if servers.all.is_empty() {
-        imported.report.lost("setting smtp", "there is no server, so there is no plan, and no campaign", "configure one in listmonk, or write a SendingServer");
+        imported.report.lost(
+            "setting smtp",
+            "there is no server, so there is no plan, and no campaign",
+            "configure one in listmonk, or write a SendingServer",
+        );
     } else {
         plan(settings, &servers, imported);
     }
@@ -100,7 +116,11 @@ fn server(index: usize, smtp: &Map<String, Value>, names: &mut Names, servers: &
     };
     spec["encryption"] = encryption.into();
     if flag(smtp, "tls_skip_verify") == Some(true) && encryption != "None" {
-        imported.report.check(&place, "listmonk does not check the server's certificate, and Mailfleet does", "name your own CA in `caRef` if the certificate is not a public one");
+        imported.report.check(
+            &place,
+            "listmonk does not check the server's certificate, and Mailfleet does",
+            "name your own CA in `caRef` if the certificate is not a public one",
+        );
     }
     let helo = text(smtp, "hello_hostname");
     if !helo.is_empty() {
@@ -110,12 +130,20 @@ fn server(index: usize, smtp: &Map<String, Value>, names: &mut Names, servers: &
         let secret = format!("{name}-login");
         spec["auth"] = json!({"secretRef": {"name": secret}});
         match text(smtp, "auth_protocol") {
-            "cram" => imported.report.check(&place, "CRAM-MD5 is not supported; the strongest mechanism that the server offers is used", "check that it offers another: `mailfleet test`"),
+            "cram" => imported.report.check(
+                &place,
+                "CRAM-MD5 is not supported; the strongest mechanism that the server offers is used",
+                "check that it offers another: `mailfleet test`",
+            ),
             "login" => spec["auth"]["mechanism"] = "Login".into(),
             "plain" => spec["auth"]["mechanism"] = "Plain".into(),
             _ => {}
         }
-        imported.add_secret(&secret, &format!("the login of {host}"), &[("username", Some(text(smtp, "username"))), ("password", Some(text(smtp, "password")))]);
+        imported.add_secret(
+            &secret,
+            &format!("the login of {host}"),
+            &[("username", Some(text(smtp, "username"))), ("password", Some(text(smtp, "password")))],
+        );
     }
     let mut spec = json!({"provider": {"smtp": spec}});
     if let Some(connections) = whole(smtp, "max_conns").filter(|connections| (1..=1000).contains(connections)) {
@@ -152,10 +180,14 @@ fn plan(settings: &Map<String, Value>, servers: &Servers, imported: &mut Importe
     let granted: Vec<Value> = servers.all.iter().map(|(name, ..)| json!({"name": name})).collect();
     let mut spec = json!({"servers": granted});
     let mut rates = Vec::new();
-    let each = whole(settings, "app.message_rate").unwrap_or_default().saturating_mul(whole(settings, "app.concurrency").unwrap_or_default());
+    let each =
+        whole(settings, "app.message_rate").unwrap_or_default().saturating_mul(whole(settings, "app.concurrency").unwrap_or_default());
     if (1..=MESSAGES_MAX).contains(&each) {
         rates.push(json!({"messages": each, "per": "1s"}));
-        imported.report.carried("settings app.message_rate, app.concurrency", format!("the plan's limit of {each} messages a second: the rate of each worker, for all of them"));
+        imported.report.carried(
+            "settings app.message_rate, app.concurrency",
+            format!("the plan's limit of {each} messages a second: the rate of each worker, for all of them"),
+        );
     }
     if flag(settings, "app.message_sliding_window") == Some(true) {
         let rate = whole(settings, "app.message_sliding_window_rate").unwrap_or_default();
@@ -165,14 +197,20 @@ fn plan(settings: &Map<String, Value>, servers: &Servers, imported: &mut Importe
                 rates.push(json!({"messages": rate, "per": window}));
                 imported.report.carried("setting app.message_sliding_window", format!("the plan's limit of {rate} messages in {window}"));
             }
-            _ => imported.report.lost("setting app.message_sliding_window", format!("{rate} messages in `{per}` is no limit of ours"), "write it under `limits.rates` of the plan"),
+            _ => imported.report.lost(
+                "setting app.message_sliding_window",
+                format!("{rate} messages in `{per}` is no limit of ours"),
+                "write it under `limits.rates` of the plan",
+            ),
         }
     }
     if !rates.is_empty() {
         spec["limits"] = json!({"rates": rates});
     }
     if imported.add_plan(PLAN, "listmonk's settings", spec) {
-        imported.report.carried("setting smtp", format!("Plan {PLAN}, which grants all servers with equal weights, as listmonk picks them"));
+        imported
+            .report
+            .carried("setting smtp", format!("Plan {PLAN}, which grants all servers with equal weights, as listmonk picks them"));
     }
     if mailbox(&servers.from).is_none() {
         imported.report.check("setting app.from_email", "it is no address", "");

@@ -20,7 +20,14 @@ const UNSUBSCRIBE_TEXT: &str = "<a href='|URL|'>Unsubscribe</a> to no longer rec
 const LINE_MAX: usize = 998;
 
 /// The people whom Mautic mails for segments: its contacts with an address, without those who must not be contacted.
-pub fn audience_query(tables: &Tables, columns: &[&str], segments: &[i64], excluded: &[i64], email: Option<i64>, category: Option<i64>) -> String {
+pub fn audience_query(
+    tables: &Tables,
+    columns: &[&str],
+    segments: &[i64],
+    excluded: &[i64],
+    email: Option<i64>,
+    category: Option<i64>,
+) -> String {
     let numbers = |ids: &[i64]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let table = |name: &str| format!("`{}`", tables.name(name));
     let more: String = columns.iter().filter(|column| **column != "email").map(|column| format!(", l.`{column}`")).collect();
@@ -32,10 +39,17 @@ pub fn audience_query(tables: &Tables, columns: &[&str], segments: &[i64], exclu
         table("lead_donotcontact")
     );
     if !excluded.is_empty() {
-        query.push_str(&format!("\n  AND NOT EXISTS (SELECT 1 FROM {} x WHERE x.lead_id = l.id AND x.leadlist_id IN ({}))", table("lead_lists_leads"), numbers(excluded)));
+        query.push_str(&format!(
+            "\n  AND NOT EXISTS (SELECT 1 FROM {} x WHERE x.lead_id = l.id AND x.leadlist_id IN ({}))",
+            table("lead_lists_leads"),
+            numbers(excluded)
+        ));
     }
     if let Some(email) = email {
-        query.push_str(&format!("\n  AND NOT EXISTS (SELECT 1 FROM {} s WHERE s.lead_id = l.id AND s.email_id = {email})", table("email_stats")));
+        query.push_str(&format!(
+            "\n  AND NOT EXISTS (SELECT 1 FROM {} s WHERE s.lead_id = l.id AND s.email_id = {email})",
+            table("email_stats")
+        ));
     }
     if let Some(category) = category.filter(|_| tables.has("lead_categories")) {
         query.push_str(&format!(
@@ -86,15 +100,20 @@ fn one(
     place: &str,
     imported: &mut Imported,
 ) -> Result<(), Refused> {
-    let own = |field: &str, otherwise: &str| Some(text(email, field).trim()).filter(|text| !text.is_empty()).unwrap_or(otherwise).to_owned();
+    let own =
+        |field: &str, otherwise: &str| Some(text(email, field).trim()).filter(|text| !text.is_empty()).unwrap_or(otherwise).to_owned();
     let from = own("from_address", &mailer.from);
     let Some((_, address)) = mailbox(&from) else {
-        return Err((format!("its sender `{from}` is not an address that is the same for everybody"), "set a From address in Mautic, or give `--config`, and import again"));
+        return Err((
+            format!("its sender `{from}` is not an address that is the same for everybody"),
+            "set a From address in Mautic, or give `--config`, and import again",
+        ));
     };
     let configured = config.map(|config| config.text("unsubscribe_text")).filter(|text| !text.is_empty());
     let unsubscribe_text = configured.unwrap_or_else(|| UNSUBSCRIBE_TEXT.to_owned());
     let has_column = |column: &str| tables.has_column("leads", column);
-    let mut known = Known { has_column: &has_column, unsubscribe_text: &unsubscribe_text, subject: "", columns: BTreeSet::new(), unsubscribes: false };
+    let mut known =
+        Known { has_column: &has_column, unsubscribe_text: &unsubscribe_text, subject: "", columns: BTreeSet::new(), unsubscribes: false };
     let subject = line(text(email, "subject"), "subject", place, &mut known, &mut imported.report)?;
     known.subject = &subject;
     let mut spec = json!({"planRef": {"name": PLAN}, "from": {"address": address}, "subject": subject, "content": {}});
@@ -135,7 +154,11 @@ fn one(
     let query = audience_query(tables, &columns, segments, excluded, Some(id), whole(email, "category_id"));
     spec["audience"] = json!({"sql": {"urlRef": {"name": DATABASE_SECRET, "key": "url"}, "query": query}});
     spec["unsubscribe"] = json!({"oneClick": {}});
-    imported.report.check("unsubscribing", "links lead to Mailfleet's own page, no longer to Mautic's", "run with `--public-url` and `--public-address`: docs/unsubscribe.md");
+    imported.report.check(
+        "unsubscribing",
+        "links lead to Mailfleet's own page, no longer to Mautic's",
+        "run with `--public-url` and `--public-address`: docs/unsubscribe.md",
+    );
     if !text(email, "bcc_address").is_empty() {
         imported.report.lost(place, "its Bcc address", "");
     }
@@ -146,7 +169,11 @@ fn one(
         imported.report.lost(place, format!("{count} attachments"), "name the files in `content.attachments`");
     }
     if flag(email, "is_published") == Some(true) {
-        imported.report.check(place, "it is published, so that Mautic may send it as well", "unpublish it there before you remove `suspend` here");
+        imported.report.check(
+            place,
+            "it is published, so that Mautic may send it as well",
+            "unpublish it there before you remove `suspend` here",
+        );
     }
     if imported.add_campaign(name, &format!("Mautic's {place}"), spec) {
         imported.report.carried(place, format!("Campaign {name}, suspended"));
@@ -165,7 +192,11 @@ fn body(source: &str, is_html: bool, place: &str, known: &mut Known<'_>, report:
         report.check(format!("{place}, line {line}"), what, "");
     }
     for (line, what) in translated.lost {
-        report.lost(format!("{place}, line {line}"), what, format!("write it in place of `{NOT_CARRIED_OVER}`; the campaign does not start before"));
+        report.lost(
+            format!("{place}, line {line}"),
+            what,
+            format!("write it in place of `{NOT_CARRIED_OVER}`; the campaign does not start before"),
+        );
     }
     translated.text
 }

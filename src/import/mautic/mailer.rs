@@ -4,10 +4,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::{
-    super::{
-        Imported,
-        facts::is_loopback,
-    },
+    super::{Imported, facts::is_loopback},
     Config,
 };
 
@@ -45,14 +42,26 @@ pub fn import(config: Option<&Config>, imported: &mut Imported) -> Mailer {
         Err(what) => imported.report.lost(PLACE, what, format!("write a SendingServer `{SERVER}`: docs/providers.md")),
     }
     if !config.text("mailer_return_path").is_empty() {
-        imported.report.lost("local.php, mailer_return_path", "bounces come to a mailbox of Mautic's", "write `identity.returnPath` and `feedback.mailbox`");
+        imported.report.lost(
+            "local.php, mailer_return_path",
+            "bounces come to a mailbox of Mautic's",
+            "write `identity.returnPath` and `feedback.mailbox`",
+        );
     }
     if let Some(Value::Object(headers)) = config.0.get("mailer_custom_headers") {
         for name in headers.keys() {
-            imported.report.lost("local.php, mailer_custom_headers", format!("the header field `{name}`"), "write it under `headers` of the campaigns");
+            imported.report.lost(
+                "local.php, mailer_custom_headers",
+                format!("the header field `{name}`"),
+                "write it under `headers` of the campaigns",
+            );
         }
     }
-    Mailer { from_name: config.text("mailer_from_name"), from: config.text("mailer_from_email"), reply_to: config.text("mailer_reply_to_email") }
+    Mailer {
+        from_name: config.text("mailer_from_name"),
+        from: config.text("mailer_from_email"),
+        reply_to: config.text("mailer_reply_to_email"),
+    }
 }
 
 /// A DSN of Symfony's mailer: `scheme://user:password@host:port?options`.
@@ -76,7 +85,11 @@ fn of_dsn(dsn: &str, imported: &mut Imported) -> Result<Value, String> {
         "smtp" | "smtps" | "mautic+smtp" => {
             let is_tls = scheme == "smtps" || port == Some(465) || option("encryption") == Some("ssl");
             if option("verify_peer").is_some_and(|value| matches!(value, "0" | "false" | "")) {
-                imported.report.check(PLACE, "the server's certificate is not checked by Mautic, and is by Mailfleet", "name your own CA in `caRef` if the certificate is not a public one");
+                imported.report.check(
+                    PLACE,
+                    "the server's certificate is not checked by Mautic, and is by Mailfleet",
+                    "name your own CA in `caRef` if the certificate is not a public one",
+                );
             }
             if let Some(rate) = option("max_per_second").and_then(|rate| rate.parse::<u64>().ok()).filter(|rate| *rate > 0) {
                 let mut spec = smtp(&host, port, is_tls, &user, &password, imported);

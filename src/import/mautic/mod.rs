@@ -72,8 +72,27 @@ pub fn database_url(config: &Config) -> Result<SecretValue, String> {
 }
 
 const EMAIL_COLUMNS: [&str; 22] = [
-    "id", "name", "subject", "preheader_text", "from_address", "from_name", "reply_to_address", "bcc_address", "template", "plain_text", "custom_html",
-    "email_type", "is_published", "publish_up", "sent_count", "lang", "variant_parent_id", "translation_parent_id", "category_id", "headers", "use_owner_as_mailer",
+    "id",
+    "name",
+    "subject",
+    "preheader_text",
+    "from_address",
+    "from_name",
+    "reply_to_address",
+    "bcc_address",
+    "template",
+    "plain_text",
+    "custom_html",
+    "email_type",
+    "is_published",
+    "publish_up",
+    "sent_count",
+    "lang",
+    "variant_parent_id",
+    "translation_parent_id",
+    "category_id",
+    "headers",
+    "use_owner_as_mailer",
     "dynamic_content",
 ];
 
@@ -95,7 +114,8 @@ pub struct Facts {
 /// # Errors
 /// When the database is not Mautic's.
 pub fn query(tables: &Tables) -> Result<String, String> {
-    tables.require("Mautic", &["emails", "email_list_xref", "email_stats", "lead_lists", "lead_lists_leads", "leads", "lead_donotcontact"])?;
+    tables
+        .require("Mautic", &["emails", "email_list_xref", "email_stats", "lead_lists", "lead_lists_leads", "leads", "lead_donotcontact"])?;
     let parts = [
         tables.objects("segment", "lead_lists", &["id", "name", "alias", "is_published"], ""),
         tables.objects("email", "emails", &EMAIL_COLUMNS, ""),
@@ -144,7 +164,13 @@ impl Facts {
             let time = text(&facts, "time").split('.').next().unwrap_or_default().replace(' ', "T");
             let time = if time.len() == "2026-01-01T00:00:00".len() { format!("{time}Z") } else { String::new() };
             let detail = format!("Mautic: {why} {}", text(&facts, "comments"));
-            self.suppressed.push(Suppressed { email: text(&facts, "email").to_owned(), topic: None, reason, time, detail: detail.trim_end().to_owned() });
+            self.suppressed.push(Suppressed {
+                email: text(&facts, "email").to_owned(),
+                topic: None,
+                reason,
+                time,
+                detail: detail.trim_end().to_owned(),
+            });
             return Ok(());
         }
         self.bytes += Value::Object(facts.clone()).to_string().len();

@@ -30,9 +30,11 @@ pub struct Known<'a> {
 }
 
 /// Tokens with a value that Mautic makes while it sends.
-const OTHERS: [&str; 10] = ["pagelink", "assetlink", "dynamiccontent", "form", "focus", "trackable", "companyfield", "ownerfield", "leadfield", "pagetitle"];
+const OTHERS: [&str; 10] =
+    ["pagelink", "assetlink", "dynamiccontent", "form", "focus", "trackable", "companyfield", "ownerfield", "leadfield", "pagetitle"];
 /// Tokens without one.
-const PLAIN: [&str; 8] = ["unsubscribe_url", "unsubscribe_text", "dnc_url", "webview_url", "webview_text", "signature", "subject", "tracking_pixel"];
+const PLAIN: [&str; 8] =
+    ["unsubscribe_url", "unsubscribe_text", "dnc_url", "webview_url", "webview_text", "signature", "subject", "tracking_pixel"];
 
 /// Translates a text.
 pub fn translate(source: &str, is_html: bool, known: &mut Known<'_>) -> Translated {
@@ -60,7 +62,13 @@ fn next(text: &str) -> Option<(usize, usize, &'static str)> {
         let plain = text[from..].find('{').map(|at| (from + at, 1, "}"));
         let coded = text[from..].find("%7B").map(|at| (from + at, 3, "%7D"));
         let (at, open, close) = match (plain, coded) {
-            (Some(plain), Some(coded)) => if plain.0 < coded.0 { plain } else { coded },
+            (Some(plain), Some(coded)) => {
+                if plain.0 < coded.0 {
+                    plain
+                } else {
+                    coded
+                }
+            }
             (found, None) | (None, found) => found?,
         };
         let rest = &text[at + open..];
