@@ -143,7 +143,7 @@ impl Facts {
     #[must_use]
     pub fn import(mut self, tables: &Tables, url: &str) -> Imported {
         let mut imported = Imported::default();
-        imported.report.source = "AcelleMail's database".to_owned();
+        "AcelleMail's database".clone_into(&mut imported.report.source);
         understood(tables, &mut imported);
         let mut names = Names::default();
         let mut servers = BTreeMap::new();

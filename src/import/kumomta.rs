@@ -74,7 +74,7 @@ pub fn import(files: &BTreeMap<String, String>, host: &str, port: u16) -> Result
         parsed.push((kind, name.as_str(), map));
     }
     let mut imported = Imported::default();
-    imported.report.source = "KumoMTA's files".to_owned();
+    "KumoMTA's files".clone_into(&mut imported.report.source);
     let mut spec = json!({"provider": {"smtp": {"host": host, "port": port, "encryption": "None"}}});
     let mut identity = json!({});
     for (kind, name, map) in &parsed {
@@ -170,7 +170,7 @@ fn shaping(file: &str, map: &Map<String, Value>, spec: &mut Value, imported: &mu
             let place = format!("{place}, {name}");
             match &**name {
                 "max_message_rate" if domain == "default" => {
-                    imported.report.lost(place, "a limit for each domain that is named nowhere stays KumoMTA's", "")
+                    imported.report.lost(place, "a limit for each domain that is named nowhere stays KumoMTA's", "");
                 }
                 "max_message_rate" => match rate(value) {
                     Some((messages, window)) if limits.len() < DOMAINS_MAX && domain.contains('.') => {

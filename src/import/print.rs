@@ -97,7 +97,9 @@ fn report(imported: &Imported, namespace: Option<&str>) -> String {
     out.push_str("\n## Next\n\n1. Make the Secrets.\n2. `mailfleet validate .`\n3. `mailfleet test .`\n");
     let mut number = 4;
     if imported.suppressed.values().any(|people| !people.is_empty()) {
-        out.push_str(&format!("{number}. `mailfleet run . --once`, which makes the ledger; while all campaigns are suspended it sends nothing\n"));
+        out.push_str(&format!(
+            "{number}. `mailfleet run . --once`, which makes the ledger; while all campaigns are suspended it sends nothing\n"
+        ));
         number += 1;
     }
     for path in imported.suppressed.iter().filter(|(_, people)| !people.is_empty()).map(|(path, _)| path) {

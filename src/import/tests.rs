@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{BYTES_MAX, Names, Outcome, ROWS_MAX, Report, SUPPRESSIONS_FILE, Tables, columns_query, files, listmonk, mautic, secrets_document};
+use super::{
+    BYTES_MAX, Names, Outcome, ROWS_MAX, Report, SUPPRESSIONS_FILE, Tables, columns_query, files, listmonk, mautic, secrets_document,
+};
 
 fn row(part: &str, facts: Value) -> Map<String, Value> {
     json!({"part": part, "facts": facts}).as_object().cloned().unwrap_or_default()
@@ -19,7 +21,10 @@ fn smallest() -> listmonk::Facts {
         ("setting", json!({"key": "app.lang", "value": "en"})),
         ("list", json!({"id": 3, "name": "News, weekly", "optin": "double"})),
         ("template", json!({"id": 1, "name": "Default", "body": "<b>{{ template \"content\" . }}</b>", "is_default": true})),
-        ("campaign", json!({"id": 7, "uuid": "u", "name": "Spring", "subject": "Hi {{ .Subscriber.FirstName }}", "from_email": "News <news@example.com>", "body": "<p>{{ .Subscriber.Name }}</p>", "content_type": "html", "messenger": "email", "template_id": 1, "status": "draft", "type": "regular"})),
+        (
+            "campaign",
+            json!({"id": 7, "uuid": "u", "name": "Spring", "subject": "Hi {{ .Subscriber.FirstName }}", "from_email": "News <news@example.com>", "body": "<p>{{ .Subscriber.Name }}</p>", "content_type": "html", "messenger": "email", "template_id": 1, "status": "draft", "type": "regular"}),
+        ),
         ("campaign_list", json!({"campaign_id": 7, "list_id": 3, "list_name": "News, weekly"})),
         ("blocked", json!({"email": "ann@example.com", "time": "2026-01-02T03:04:05+00:00", "bounce": "hard"})),
     ] {
@@ -40,7 +45,11 @@ fn what_is_written_holds_no_secret_and_sends_nothing() {
     }
     assert_eq!(written["layouts/spring.html"], "<b>{% block content %}{% endblock %}</b>");
     assert_eq!(written["mails/spring.html"], "{% extends \"spring.html\" %}\n{% block content %}<p>{{ name }}</p>{% endblock %}");
-    assert!(written[SUPPRESSIONS_FILE].contains("shop,ann@example.com,,HardBounce,2026-01-02T03:04:05+00:00,import,"), "{}", written[SUPPRESSIONS_FILE]);
+    assert!(
+        written[SUPPRESSIONS_FILE].contains("shop,ann@example.com,,HardBounce,2026-01-02T03:04:05+00:00,import,"),
+        "{}",
+        written[SUPPRESSIONS_FILE]
+    );
     let secrets = secrets_document(&imported, None).expect("Secrets");
     let secrets = secrets.expose_text().expect("text");
     assert!(secrets.contains("smtp-example-com-login") && secrets.matches("hunter2").count() == 2, "{secrets}");
@@ -78,7 +87,14 @@ fn a_database_of_another_program_is_told() {
 fn names_are_labels_and_are_given_once() {
     let mut names = Names::default();
     let long = "x".repeat(100);
-    for (text, wanted) in [("Spring Sale!", "spring-sale"), ("spring  sale", "spring-sale-2"), ("Größe", "groesse"), ("日本", "other"), ("", "other-2"), ("--a--", "a")] {
+    for (text, wanted) in [
+        ("Spring Sale!", "spring-sale"),
+        ("spring  sale", "spring-sale-2"),
+        ("Größe", "groesse"),
+        ("日本", "other"),
+        ("", "other-2"),
+        ("--a--", "a"),
+    ] {
         assert_eq!(names.name(text, "other"), wanted, "{text}");
     }
     assert!(names.name(&long, "x").len() <= 63 && names.name(&long, "x").len() <= 63);
@@ -103,7 +119,8 @@ fn the_url_of_listmonks_database_is_made_of_its_file_and_variables() {
     let config = listmonk::config(file, &BTreeMap::new()).expect("a file");
     assert_eq!(config.url.expose_text(), Some("postgres://a%20b:p%40ss%2F@[::1]:5433/lm?sslmode=require"));
     assert!(config.doubts[0].contains("certificate is checked"));
-    let variables = BTreeMap::from([("LISTMONK_db__host".to_owned(), "db".to_owned()), ("LISTMONK_db__password".to_owned(), "x".to_owned())]);
+    let variables =
+        BTreeMap::from([("LISTMONK_db__host".to_owned(), "db".to_owned()), ("LISTMONK_db__password".to_owned(), "x".to_owned())]);
     let config = listmonk::config(file, &variables).expect("a file");
     assert_eq!(config.url.expose_text(), Some("postgres://a%20b:x@db:5433/lm?sslmode=require"));
 }
@@ -112,7 +129,12 @@ fn the_url_of_listmonks_database_is_made_of_its_file_and_variables() {
 fn configuration_of_mautic_is_read_and_not_run() {
     let config = mautic::config("<?php\n$parameters = array(\n 'db_host' => \"h\", // x\n 'db_user' => 'o\\'x', 'db_password' => '%%40', 'db_name' => 'm', 'db_port' => 3307,\n 'list' => [1, 'a' => [true, null]],\n);").expect("a file");
     assert_eq!(mautic::database_url(&config).expect("complete").expose_text(), Some("mysql://o%27x:%2540@h:3307/m"));
-    for (text, fault) in [("$parameters = [\n'a' => f(),\n];", "line 2: what stands here"), ("$parameters = 5;", "is no array"), ("$parameters = ['a", "a text is not closed"), ("", "no `$parameters`")] {
+    for (text, fault) in [
+        ("$parameters = [\n'a' => f(),\n];", "line 2: what stands here"),
+        ("$parameters = 5;", "is no array"),
+        ("$parameters = ['a", "a text is not closed"),
+        ("", "no `$parameters`"),
+    ] {
         let error = mautic::config(text).expect_err(text);
         assert!(error.contains(fault), "{text}: {error}");
     }

@@ -49,7 +49,7 @@ pub fn write(imported: &Imported, args: &OutputArgs) -> Result<ExitCode, String>
     }
     let report = imported_files.remove(REPORT_FILE).unwrap_or_default();
     for (path, content) in &imported_files {
-        write_file(&folder.join(path), content.as_bytes(), path.ends_with(".csv"))?;
+        write_file(&folder.join(path), content.as_bytes(), Path::new(path).extension().is_some_and(|extension| extension == "csv"))?;
     }
     if let Some((path, document)) = &secrets
         && let Some(document) = document

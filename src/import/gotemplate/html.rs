@@ -125,18 +125,16 @@ impl Html {
                     self.element = name;
                     self.in_tag(c)
                 }
-                State::Tag => self.in_tag(c),
                 State::AttributeName(mut name) if !c.is_whitespace() && !matches!(c, '=' | '>' | '/') => {
                     name.push(c.to_ascii_lowercase());
                     State::AttributeName(name)
                 }
                 State::AttributeName(name) | State::AfterName(name) if c == '=' => State::BeforeValue(name),
                 State::AttributeName(name) | State::AfterName(name) if c.is_whitespace() => State::AfterName(name),
-                State::AttributeName(_) | State::AfterName(_) => self.in_tag(c),
+                State::Tag | State::AttributeName(_) | State::AfterName(_) => self.in_tag(c),
                 State::BeforeValue(name) if c.is_whitespace() => State::BeforeValue(name),
                 State::BeforeValue(name) if c == '"' || c == '\'' => State::Quoted(c, kind(&name)),
                 State::BeforeValue(_) if c == '>' => self.in_tag(c),
-                State::BeforeValue(_) => State::Unquoted,
                 State::Quoted(quote, _) if c == quote => State::Tag,
                 State::Quoted(quote, value) => State::Quoted(
                     quote,
@@ -147,7 +145,7 @@ impl Html {
                     },
                 ),
                 State::Unquoted if c.is_whitespace() || c == '>' => self.in_tag(c),
-                State::Unquoted => State::Unquoted,
+                State::BeforeValue(_) | State::Unquoted => State::Unquoted,
                 State::Raw("style") if rest.starts_with("/*") => {
                     (length, writes) = (2, false);
                     out.push(' ');

@@ -143,8 +143,7 @@ impl Printer<'_> {
             }
             NodeKind::With(pipe, then, otherwise) => self.with(pipe, then, otherwise, dot),
             NodeKind::Range(pipe, then, otherwise) => self.range(pipe, then, otherwise, dot)?,
-            NodeKind::Template(name, value) => self.template(name, value.as_ref(), dot)?,
-            NodeKind::Block(name, value, _) => self.template(name, value.as_ref(), dot)?,
+            NodeKind::Template(name, value) | NodeKind::Block(name, value, _) => self.template(name, value.as_ref(), dot)?,
             NodeKind::Define(..) => {}
             NodeKind::Break => self.out.text.push_str("{% break %}"),
             NodeKind::Continue => self.out.text.push_str("{% continue %}"),
@@ -181,8 +180,8 @@ impl Printer<'_> {
         let place = self.html.as_ref().map(Html::place);
         let text = match (&value.kind, place) {
             (ValueKind::Nothing, _) => return Ok(()),
-            (ValueKind::Constant(text), Some(Place::Html | Place::Url | Place::UrlPath | Place::UrlQuery)) => literal(&escaped(text)),
-            (ValueKind::Constant(text), _) => literal(text),
+            (ValueKind::Constant(text), Some(Place::Html | Place::Url | Place::UrlPath)) => literal(&escaped(text)),
+            (ValueKind::Constant(text), None | Some(Place::Style)) => literal(text),
             (_, Some(Place::Other(place))) => return Err(format!("a value {place}, which Go escapes in a way that Jinja has not")),
             (ValueKind::Url, Some(_)) | (ValueKind::Markup, _) => format!("{{{{ {} }}}}", value.text),
             (kind, place) => {
@@ -274,7 +273,7 @@ impl Printer<'_> {
     fn with(&mut self, pipe: &Pipe, then: &[Node], otherwise: &[Node], dot: &Dot) {
         if let ([command], true) = (&*pipe.commands, pipe.variables.is_empty())
             && let [operand] = &**command
-            && let Some(path) = self.path(operand, dot).filter(|path| self.data.is_object(path))
+            && let Some(path) = path_of(operand, dot).filter(|path| self.data.is_object(path))
         {
             return self.nodes(then, &Dot::Root(path));
         }
@@ -343,8 +342,8 @@ impl Printer<'_> {
             None => Dot::Value("none".to_owned()),
             Some(pipe) => match &*pipe.commands {
                 [command] if **command == [Operand::Dot] => dot.clone(),
-                [command] if command.len() == 1 && self.path(&command[0], dot).is_some_and(|path| self.data.is_object(&path)) => {
-                    Dot::Root(self.path(&command[0], dot).unwrap_or_default())
+                [command] if command.len() == 1 && path_of(&command[0], dot).is_some_and(|path| self.data.is_object(&path)) => {
+                    Dot::Root(path_of(&command[0], dot).unwrap_or_default())
                 }
                 _ => Dot::Value(self.pipe(pipe, dot)?.operand()),
             },
@@ -356,16 +355,6 @@ impl Printer<'_> {
         self.variables = outer;
         self.inner -= 5;
         Ok(())
-    }
-
-    /// The path from the root that an operand is.
-    fn path(&self, operand: &Operand, dot: &Dot) -> Option<Vec<String>> {
-        match (operand, dot) {
-            (Operand::Dot, Dot::Root(path)) => Some(path.clone()),
-            (Operand::Field(names), Dot::Root(path)) => Some([&**path, names].concat()),
-            (Operand::Variable(name, names), _) if name.is_empty() => Some(names.clone()),
-            _ => None,
-        }
     }
 
     fn pipe(&mut self, pipe: &Pipe, dot: &Dot) -> Result<Value, String> {
@@ -384,7 +373,7 @@ impl Printer<'_> {
             // The data itself as an argument, as the program's own functions get it.
             let mut arguments = Vec::new();
             for operand in rest {
-                if self.path(operand, dot).is_none_or(|path| !path.is_empty()) {
+                if path_of(operand, dot).is_none_or(|path| !path.is_empty()) {
                     arguments.push(self.operand(operand, dot)?);
                 }
             }
@@ -403,7 +392,7 @@ impl Printer<'_> {
     }
 
     fn operand(&mut self, operand: &Operand, dot: &Dot) -> Result<Value, String> {
-        if let Some(path) = self.path(operand, dot) {
+        if let Some(path) = path_of(operand, dot) {
             let (value, doubt) = self.data.field(&path)?;
             if let Some(doubt) = doubt {
                 self.doubt(&doubt);
@@ -447,4 +436,14 @@ impl Printer<'_> {
 /// A printed expression needs no brackets around the whole of it.
 fn operand_or_bare(operand: &str) -> &str {
     operand.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).filter(|inner| !inner.contains(['(', ')'])).unwrap_or(operand)
+}
+
+/// The path from the root that an operand is.
+fn path_of(operand: &Operand, dot: &Dot) -> Option<Vec<String>> {
+    match (operand, dot) {
+        (Operand::Dot, Dot::Root(path)) => Some(path.clone()),
+        (Operand::Field(names), Dot::Root(path)) => Some([&**path, names].concat()),
+        (Operand::Variable(name, names), _) if name.is_empty() => Some(names.clone()),
+        _ => None,
+    }
 }

@@ -96,6 +96,7 @@ fn values_are_escaped_by_their_place() {
         ("<p title=\"{{ .Who }}\">{{ .Who }}</p>", "<p title=\"{{ who }}\">{{ who }}</p>"),
         ("<p>{{ .Constant }}{{ L.T \"a\" }}</p>", "<p>a &amp; b&lt;a&gt;</p>"),
         ("<a href=\"https://x.example/?q={{ .Who }}\">", "<a href=\"https://x.example/?q={{ who|urlencode }}\">"),
+        ("<a href=\"https://x.example/?q={{ .Constant }}\">", "<a href=\"https://x.example/?q={{ \"a & b\"|urlencode }}\">"),
         ("<a href=\"{{ Page }}\">", "<a href=\"{{ page }}\">"),
         (
             "<a href='{{ .Bag.url }}'>",

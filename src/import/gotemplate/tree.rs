@@ -78,19 +78,19 @@ pub enum Operand {
 pub fn parse(source: &str) -> Result<Vec<Node>, Fault> {
     let mut reader = Reader { pieces: pieces(source)?.into_iter(), line: 1 };
     match reader.nodes(0)? {
-        (nodes, End::Eof) => Ok(nodes),
+        (nodes, Stop::Eof) => Ok(nodes),
         (_, end) => Err(reader.fault(format!("`{}` belongs to nothing", end.word()))),
     }
 }
 
 /// What ended a list of nodes.
-enum End {
+enum Stop {
     Eof,
     End,
     Else(Vec<Token>),
 }
 
-impl End {
+impl Stop {
     const fn word(&self) -> &'static str {
         match self {
             Self::Eof => "the end",
@@ -110,7 +110,7 @@ impl Reader {
         Fault { line: self.line, what: what.into() }
     }
 
-    fn nodes(&mut self, depth: usize) -> Result<(Vec<Node>, End), Fault> {
+    fn nodes(&mut self, depth: usize) -> Result<(Vec<Node>, Stop), Fault> {
         if depth > DEPTH_MAX {
             return Err(self.fault(format!("blocks are nested more than {DEPTH_MAX} deep")));
         }
@@ -126,8 +126,8 @@ impl Reader {
                         _ => "",
                     };
                     match word {
-                        "end" => return Ok((nodes, End::End)),
-                        "else" => return Ok((nodes, End::Else(tokens[1..].to_vec()))),
+                        "end" => return Ok((nodes, Stop::End)),
+                        "else" => return Ok((nodes, Stop::Else(tokens[1..].to_vec()))),
                         "if" | "with" | "range" => self.branch(word, &tokens[1..], depth)?,
                         "break" => NodeKind::Break,
                         "continue" => NodeKind::Continue,
@@ -149,13 +149,13 @@ impl Reader {
             };
             nodes.push(Node { line, kind });
         }
-        Ok((nodes, End::Eof))
+        Ok((nodes, Stop::Eof))
     }
 
     /// What stands up to `{{ end }}`.
     fn body(&mut self, depth: usize) -> Result<Vec<Node>, Fault> {
         match self.nodes(depth + 1)? {
-            (nodes, End::End) => Ok(nodes),
+            (nodes, Stop::End) => Ok(nodes),
             (_, end) => Err(self.fault(format!("`{{{{ end }}}}` is missing before {}", end.word()))),
         }
     }
@@ -165,11 +165,11 @@ impl Reader {
         let line = self.line;
         let (then, end) = self.nodes(depth + 1)?;
         let otherwise = match end {
-            End::End => Vec::new(),
-            End::Eof => return Err(Fault { line, what: format!("`{{{{ {word} }}}}` has no `{{{{ end }}}}`") }),
-            End::Else(rest) if rest.is_empty() => self.body(depth)?,
+            Stop::End => Vec::new(),
+            Stop::Eof => return Err(Fault { line, what: format!("`{{{{ {word} }}}}` has no `{{{{ end }}}}`") }),
+            Stop::Else(rest) if rest.is_empty() => self.body(depth)?,
             // `{{ else if }}` is an `if` within the `else`, which shares its end.
-            End::Else(rest) => {
+            Stop::Else(rest) => {
                 let line = self.line;
                 let inner = match rest.first().map(|token| &token.kind) {
                     Some(Kind::Word(inner)) if inner == "if" || inner == "with" => inner.clone(),

@@ -148,16 +148,15 @@ fn one(
         "parameters": [parameter],
     }});
     if servers.has_unsubscribe_header || data.unsubscribes {
-        let topic = match &*ids {
-            [list] => topics.get(list),
-            _ => {
-                imported.report.check(
-                    place,
-                    "it has several lists: who unsubscribes gets nothing from this namespace any more",
-                    "name a topic in `unsubscribe.oneClick` if that is too much",
-                );
-                None
-            }
+        let topic = if let [list] = &*ids {
+            topics.get(list)
+        } else {
+            imported.report.check(
+                place,
+                "it has several lists: who unsubscribes gets nothing from this namespace any more",
+                "name a topic in `unsubscribe.oneClick` if that is too much",
+            );
+            None
         };
         spec["unsubscribe"] = match topic {
             Some(topic) => json!({"oneClick": {"topic": topic}}),
@@ -375,14 +374,14 @@ fn through(servers: &Servers, messenger: &str, address: &str, place: &str, spec:
     };
     let named: Vec<Value> =
         servers.all.iter().filter(|(_, own, _)| own == messenger && !own.is_empty()).map(|(name, ..)| json!({"name": name})).collect();
-    let chosen = if !named.is_empty() {
-        named
-    } else {
+    let chosen = if named.is_empty() {
         if messenger != "email" {
             imported.report.check(place, format!("its messenger \"{messenger}\" is no server that is there; it uses all servers"), "");
         }
         let by_address = with(&address);
         if by_address.is_empty() { with(domain) } else { by_address }
+    } else {
+        named
     };
     if !chosen.is_empty() {
         spec["servers"] = chosen.into();

@@ -105,7 +105,7 @@ impl Facts {
                 self.campaign_lists.entry(whole(&facts, "campaign_id").unwrap_or_default()).or_default().push(list);
             }
             "media" => {
-                self.media.entry(whole(&facts, "campaign_id").unwrap_or_default()).or_default().push(text(&facts, "filename").to_owned())
+                self.media.entry(whole(&facts, "campaign_id").unwrap_or_default()).or_default().push(text(&facts, "filename").to_owned());
             }
             "ended" => drop(self.ended.insert(text(&facts, "status").to_owned(), whole(&facts, "count").unwrap_or_default())),
             "blocked" => {
@@ -129,7 +129,7 @@ impl Facts {
     #[must_use]
     pub fn import(mut self, url: &str) -> Imported {
         let mut imported = Imported::default();
-        imported.report.source = "listmonk's database".to_owned();
+        "listmonk's database".clone_into(&mut imported.report.source);
         self.campaigns.sort_by_key(|campaign| whole(campaign, "id"));
         let servers = settings::import(&self.settings, &mut imported);
         let topics = self.topics();

@@ -71,7 +71,7 @@ fn of_dsn(dsn: &str, imported: &mut Imported) -> Result<Value, String> {
     let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
     let (login, place) = rest.rsplit_once('@').unwrap_or(("", rest));
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).map_err(|_| unread());
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned).map_err(|_| unread());
     let (user, password) = (decoded(user)?, decoded(password)?);
     let place = place.trim_end_matches('/');
     let (host, port) = match place.rsplit_once(':') {

@@ -192,7 +192,7 @@ impl Facts {
     #[must_use]
     pub fn import(mut self, tables: &Tables, config: Option<&Config>, url: &str) -> Imported {
         let mut imported = Imported::default();
-        imported.report.source = "Mautic's database".to_owned();
+        "Mautic's database".clone_into(&mut imported.report.source);
         let mailer = mailer::import(config, &mut imported);
         let mut names = Names::default();
         for (id, segment) in &self.segments {
