@@ -31,6 +31,7 @@
 //! - `yaml`: trees of YAML with places.
 //! - [`simulate`]: campaigns in simulated time. Pure.
 //! - `forge`: comments of pull requests and statuses of commits, on GitHub, GitLab and Forgejo.
+//! - `import`: what other programs keep, as objects of ours. Pure.
 //! - [`cli`]: one file per command.
 
 #![forbid(unsafe_code)]
@@ -52,6 +53,7 @@ pub mod engine;
 pub mod feedback;
 pub(crate) mod forge;
 pub mod hours;
+pub(crate) mod import;
 pub(crate) mod inspect;
 pub mod ledger;
 pub(crate) mod message;

@@ -15,7 +15,7 @@ pub(crate) const EMAIL: &str = "email";
 pub(crate) struct Columns {
     /// In the order of the table; an unnamed column cannot be referred to and is not read.
     pub(crate) names: Vec<Box<str>>,
-    /// Which one is the address.
+    /// Which one is the address; none in rows that are no recipients.
     pub(crate) email: usize,
 }
 
@@ -61,6 +61,11 @@ impl Columns {
             return Err(format!("there is more than one column `{twice}`"));
         }
         Ok(Self { names, email })
+    }
+
+    /// The columns of rows that are no recipients: as they are called.
+    pub(crate) fn of_any(names: Vec<Box<str>>) -> Self {
+        Self { names, email: usize::MAX }
     }
 
     /// The names of the columns that have one.

@@ -98,6 +98,8 @@ pub(super) struct Sink {
     place: String,
     sheet: Option<String>,
     words: Words,
+    /// Whether its rows are no recipients.
+    takes_any: bool,
 }
 
 /// Gives rows: a reader that waits for those that are still to come.
@@ -149,6 +151,7 @@ fn open(folder: &Path, (place, words): (&str, Words), renamed: &Renamed, progres
         place: place.to_owned(),
         sheet: None,
         words,
+        takes_any: false,
     };
     Ok((sink, Spool { shared, offset: 0 }, receiver))
 }
@@ -178,6 +181,11 @@ impl Sink {
         self.sheet = Some(name.to_owned());
     }
 
+    /// Its rows are no recipients: they need no address.
+    pub fn take_any(&mut self) {
+        self.takes_any = true;
+    }
+
     /// What is read, for messages.
     pub fn place(&self) -> &str {
         &self.place
@@ -185,6 +193,11 @@ impl Sink {
 
     /// The columns, in their order, as fields.
     pub fn begin(&mut self, names: Vec<Box<str>>) -> Result<Columns, Blocker> {
+        if self.takes_any {
+            let columns = Columns::of_any(names);
+            self.say(None);
+            return Ok(columns);
+        }
         let (place, Words { columns, .. }) = (&self.place, self.words);
         let columns = Columns::of(names, &self.renamed).map_err(|why| unreadable(format!("{place}: {columns}{why}")))?;
         self.say(Some(columns.named().map(str::to_owned).collect()));

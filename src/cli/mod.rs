@@ -11,6 +11,7 @@ mod dns;
 mod exit;
 mod forget;
 mod get;
+mod import;
 mod json_log;
 mod keys;
 mod kubectl;
@@ -111,6 +112,8 @@ pub enum Command {
     Why(why::WhyArgs),
     /// Remove what is known about a person; a keyed hash stays, so that the person is not mailed again.
     Forget(forget::ForgetArgs),
+    /// Move in from listmonk, Mautic, AcelleMail or KumoMTA: write what they keep as a folder of YAML.
+    Import(Box<import::ImportArgs>),
     /// Run a tour of some seconds on this machine; no mail leaves it.
     Demo(demo::DemoArgs),
     /// Run a local SMTP server that accepts everything, for trials, tests and benchmarks.
@@ -159,6 +162,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Preview(args) => on_runtime(preview::run(args)),
         Command::Check(args) => on_runtime(check::run(args)),
         Command::Send(args) => on_runtime(send::run(args)),
+        Command::Import(args) => on_runtime(import::run(*args)),
         Command::Dns(args) => on_runtime(dns::run(args)),
         Command::Wait(args) => on_runtime(wait::run(args)),
         Command::Demo(args) => on_runtime(demo::run(args)),

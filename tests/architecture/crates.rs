@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Crates of the program on Linux, those that only compile others included. More of them cost every first build: raise it on purpose.
-const CRATES_MAX: usize = 379;
+const CRATES_MAX: usize = 384;
 
 /// Crates that are there in two versions, and why that cannot be helped today.
 const TWICE: &[(&str, &str)] = &[

@@ -152,6 +152,7 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
     ("k8s_openapi", &["source/cluster"], "Kubernetes' client stays at the border"),
     ("lookup_host", &["egress", "providers"], "names are resolved where addresses are judged"),
     ("hickory_resolver", &["dns"], "records are looked up where they are judged"),
+    ("toml", &["import"], "TOML is what other programs write"),
     ("notify", &["source/files/watch.rs"], "only the source watches files"),
     ("cel", &["source/files/verdict"], "rules are evaluated where documents are judged"),
     ("jsonschema", &["source"], "schemas are evaluated where documents are judged"),

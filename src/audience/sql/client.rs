@@ -39,6 +39,8 @@ pub(super) struct Asking<'a> {
     pub query: &'a Query,
     /// The database, for people: without user and password.
     pub place: &'a str,
+    /// How messages name where its URL comes from.
+    pub url_words: &'static str,
 }
 
 impl Asking<'_> {
@@ -90,7 +92,7 @@ impl Asking<'_> {
 
     /// A login that the database does not take.
     pub fn refused(&self, said: &str) -> Blocker {
-        self.lasting(&format!("the database refuses the login: {}; check the URL in the Secret that `urlRef` names", quoted(said)))
+        self.lasting(&format!("the database refuses the login: {}; check {}", quoted(said), self.url_words))
     }
 
     /// A query that writes.

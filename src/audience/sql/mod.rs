@@ -6,6 +6,7 @@
 mod client;
 mod mysql;
 mod postgres;
+mod rows;
 mod sqlite;
 mod url;
 
@@ -13,6 +14,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
+pub use self::rows::{Asked, DatabaseKind, kind, read};
 use self::{
     client::Asking,
     url::{DatabaseUrl, Kind},
@@ -126,7 +128,7 @@ pub(super) fn open(query: &Query, runtime: &Handle, progress: &Arc<Progress>, sc
     let (asked, runtime) = (query.clone(), runtime.clone());
     match &query.database {
         Database::Server(access, egress) => {
-            let server = Server::of(access, *egress, scrubber)?;
+            let server = Server::of(access, *egress, scrubber, OF_SECRET)?;
             let place = server.place.clone();
             let work = move |sink: &mut Sink| runtime.block_on(server.ask(&asked, sink));
             spool::start(&query.folder, (&place, WORDS), &query.columns, progress, work)
@@ -147,6 +149,16 @@ fn no_rows(sink: &Sink) -> Blocker {
     unreadable(format!("{}: the query returns no rows; write a SELECT with a column `email`", sink.place()))
 }
 
+/// How messages name the URL of an audience's database, and where its CA certificates are.
+const OF_SECRET: UrlWords = UrlWords { url: "the URL in the Secret that `urlRef` names", authorities: "the Secret that `caRef` names" };
+
+/// How messages name where a database's URL and CA certificates come from.
+#[derive(Clone, Copy)]
+struct UrlWords {
+    url: &'static str,
+    authorities: &'static str,
+}
+
 /// A database server, resolved as far as the Secret goes.
 struct Server {
     url: DatabaseUrl,
@@ -156,21 +168,22 @@ struct Server {
     /// Host, port and database.
     place: String,
     scrubber: Scrubber,
+    words: UrlWords,
 }
 
 impl Server {
-    fn of(access: &Access, egress: Egress, scrubber: &Scrubber) -> Result<Self, Blocker> {
+    fn of(access: &Access, egress: Egress, scrubber: &Scrubber, words: UrlWords) -> Result<Self, Blocker> {
         let key = access.key()?;
         scrubber.learn(&key.url);
         let invalid = |what: String| Blocker::lasting(Reason::SecretInvalid, what);
         let text = key.url.expose_text().unwrap_or_default();
-        let url = DatabaseUrl::parse(text).map_err(|what| invalid(format!("the URL in the Secret that `urlRef` names {what}.")))?;
+        let url = DatabaseUrl::parse(text).map_err(|what| invalid(format!("{} {what}.", words.url)))?;
         scrubber.learn(&url.password);
         let authorities = key.authorities.map(|pem| own_tls(pem.expose())).transpose();
-        let authorities = authorities.map_err(|what| invalid(format!("the Secret that `caRef` names {what}.")))?;
+        let authorities = authorities.map_err(|what| invalid(format!("{} {what}.", words.authorities)))?;
         let endpoint = Endpoint::new(&url.host, url.port);
         let place = format!("{}/{}", endpoint.as_str(), url.database);
-        Ok(Self { url, authorities, egress, endpoint, place, scrubber: scrubber.clone() })
+        Ok(Self { url, authorities, egress, endpoint, place, scrubber: scrubber.clone(), words })
     }
 
     /// Asks, until all rows are there, nobody reads them any more, or the time is over.
@@ -186,7 +199,7 @@ impl Server {
             step_timeout: STEP_TIMEOUT,
             egress: self.egress,
         };
-        let asking = Asking { url: &self.url, peer, query, place: &self.place };
+        let asking = Asking { url: &self.url, peer, query, place: &self.place, url_words: self.words.url };
         let closed = sink.closed();
         let work = async {
             match self.url.kind {
