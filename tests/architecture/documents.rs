@@ -257,10 +257,13 @@ fn anchors(text: &str) -> BTreeSet<String> {
         if line.trim_start().starts_with("```") {
             is_fenced = !is_fenced;
         }
-        let Some((marks, title)) = line.split_once(' ').filter(|(marks, _)| !is_fenced && marks.bytes().all(|byte| byte == b'#')) else { continue };
+        let Some((marks, title)) = line.split_once(' ').filter(|(marks, _)| !is_fenced && marks.bytes().all(|byte| byte == b'#')) else {
+            continue;
+        };
         if (1..=6).contains(&marks.len()) {
             // Of a link, its text.
-            let title = title.replace('[', "").split("](").map(|part| part.split_once(')').map_or(part, |(_, rest)| rest)).collect::<String>();
+            let title =
+                title.replace('[', "").split("](").map(|part| part.split_once(')').map_or(part, |(_, rest)| rest)).collect::<String>();
             let title = if line.contains("](") { title } else { line.trim_start_matches('#').trim().to_owned() };
             let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
             found.insert(kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect());
@@ -291,7 +294,8 @@ fn link_faults(file: &File) -> Vec<String> {
     let mut faults = Vec::new();
     for target in targets(&file.text) {
         if let Some(host) = target.split_once("://").map(|(_, rest)| rest) {
-            let is_good = target.starts_with("http") && !host.starts_with(['/', '.']) && host.contains('.') && !target.contains([' ', '<', '>']);
+            let is_good =
+                target.starts_with("http") && !host.starts_with(['/', '.']) && host.contains('.') && !target.contains([' ', '<', '>']);
             if !is_good {
                 faults.push(format!("{}: {target} is no address", file.path));
             }
