@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
         is_next
     }
 
-    fn expect(&mut self, word: &str) -> Result<(), String> {
+    fn require(&mut self, word: &str) -> Result<(), String> {
         if self.takes(word) { Ok(()) } else { Err(self.fault(&format!("`{word}` is expected"))) }
     }
 
@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
             return self.array("]", depth);
         }
         if self.takes("array") {
-            self.expect("(")?;
+            self.require("(")?;
             return self.array(")", depth);
         }
         for (word, value) in [("null", Value::Null), ("true", Value::Bool(true)), ("false", Value::Bool(false))] {
@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
                 next += 1;
             }
             if !self.takes(",") {
-                self.expect(end)?;
+                self.require(end)?;
                 return Ok(Value::Object(map));
             }
         }
