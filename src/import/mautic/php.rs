@@ -12,7 +12,7 @@ const DEPTH_MAX: usize = 30;
 pub fn parameters(source: &str) -> Result<Map<String, Value>, String> {
     let begin = source.find("$parameters").ok_or("there is no `$parameters`; is it Mautic's config/local.php?")?;
     let mut reader = Reader { source, at: begin + "$parameters".len() };
-    reader.expect("=")?;
+    reader.require("=")?;
     match reader.value(0)? {
         Value::Object(parameters) => Ok(parameters),
         _ => Err(reader.fault("`$parameters` is no array")),
