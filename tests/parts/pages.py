@@ -195,6 +195,13 @@ sleep 2
         copied=("examples",),
         cluster=True,
     ),
+    "docs/import.md": Page(
+        r"""mkdir -p opt/kumomta/etc/policy; printf '[source."ip-1"]\nsource_address = "203.0.113.5"\n[pool."pool-1"]\n[pool."pool-1"."ip-1"]\nweight = 2\n' > opt/kumomta/etc/policy/sources.toml
+""",
+        typed={"/opt/": "opt/"},
+        # Its policy in Lua is never carried over.
+        codes={"mailfleet import kumomta": 1},
+    ),
     "docs/install.md": Page(
         SHOP + "kubectl create namespace shop",
         before={"kubectl mailfleet": "sinks; mkdir shop; shop shop; python3 $REPOSITORY/tests/parts/inline.py shop > ../shop.json; kubectl apply -f ../shop.json; kubectl wait --for=condition=Ready sendingservers.mailfleet.dev --all -n shop --timeout=10s; true"},
@@ -275,6 +282,9 @@ ELSEWHERE = {
     ("*", "kubectl apply -f applications.yaml"): "needs the CRDs of Argo CD; tests/gitops.py has its own code read the file",
     ("*", "argocd app wait"): "needs Argo CD in the cluster",
     ("docs/dashboard.md", "kubectl -n mail-admin port-forward"): "needs a node that runs the pod",
+    ("docs/import.md", "mailfleet import listmonk"): "needs listmonk and its database; tests/imports.py runs it against both",
+    ("docs/import.md", "mailfleet import mautic"): "needs Mautic's database; tests/imports.py runs it against MariaDB",
+    ("docs/import.md", "mailfleet import acellemail"): "needs AcelleMail's database; tests/imports.py runs it against MariaDB",
     ("docs/install.md", "kubectl krew"): "krew downloads the plugin; tests/release.py reads its manifest",
     ("docs/kubernetes.md", "make image"): "is a release build; tests/image.py makes and runs the image",
     ("docs/kubernetes.md", "docker build"): "needs a container engine",
