@@ -7,7 +7,7 @@ RELEASE := $(TARGET)/release/mailfleet
 # Said before a build that compiles every dependency.
 FIRST_BUILD = [ -e $(TARGET)/debug/mailfleet ] || echo "The first build compiles every dependency: about 4 minutes on two cores."
 
-.PHONY: help book pictures build cold-build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api bench-dkim limits providers lint format setup clean demo-kubernetes kubernetes
+.PHONY: help book pictures build cold-build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api bench-dkim bench-pages limits providers lint format setup clean demo-kubernetes kubernetes
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ bench-line: build ## SMTP over round trips of 20 and 80 ms, against what is poss
 bench-dkim: build ## signing (RSA and Ed25519): a whole send against the library's signatures alone
 	cargo build --locked --release --example dkim-bare
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/dkim.py $(ARGS)
+
+bench-pages: build ## what 500 live pages of the dashboard cost a campaign
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/pages.py $(ARGS)
 
 bench-api: build ## vendors' APIs over round trips of 20 and 80 ms, against what is possible, singly and in batches
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/api.py $(ARGS)

@@ -85,8 +85,11 @@ def every_link_leads_somewhere(book: Book):
     faults, count = [], 0
     for path, page in read.items():
         for target in page.loaded:
-            if urllib.parse.urlsplit(target).netloc:
+            parts = urllib.parse.urlsplit(target)
+            if parts.netloc:
                 faults.append(f"{path.name} loads {target}")
+            elif parts.scheme != "data" and parts.path and not (path.parent / urllib.parse.unquote(parts.path.lstrip("/") if path.name == "404.html" else parts.path)).exists():
+                faults.append(f"{path.name}: {target}, which it loads, is not there")
         if path.name in ("404.html", "print.html", "toc.html"):
             continue
         for link in page.links:

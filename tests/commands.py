@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def of_a_page(place: Place, path: Path) -> str:
 
 
 def the_list_of_what_runs_elsewhere_is_needed():
-    """Each line of ELSEWHERE is in its page, and each command of root has its reason."""
+    """Each line of ELSEWHERE is in its page, with a reason."""
     texts = {name_of(path): [command for command in blocks.commands(path)] for path in documents()}
     stale = [
         f"{page}: {text}"
@@ -159,6 +160,9 @@ def isolate():
     words = ["unshare", "--net", *(["--map-root-user"] if os.geteuid() else []), sys.executable, __file__, *sys.argv[1:]]
     program = shutil.which("unshare")
     skip_program("" if program else "unshare (Debian: util-linux)")
+    # A container may have no right to make one, also for root.
+    tried = subprocess.run([*words[:words.index(sys.executable)], "true"], capture_output=True, text=True, check=False)
+    skip_program("" if tried.returncode == 0 else f"a network namespace of its own ({tried.stderr.strip()})")
     os.execve(program, words, os.environ | {ISOLATED: "yes"})
 
 

@@ -81,24 +81,22 @@ PAGES = {
         copied=("examples",),
     ),
     "docs/start-flux.md": Page(
-        SHOP + "mkdir work && cp -r charts examples work/ && cd work && git init --quiet --bare origin.git",
+        SHOP + "mkdir work && cp -r charts examples work/ && git init --quiet --bare origin.git && cd work",
         before={
-            "git add": 'git remote add origin "$PWD/../origin.git"; git config push.autoSetupRemote true',
-            "kubectl create secret": "echo AGE-SECRET-KEY-OF-A-TEST > age.agekey",
+            # The namespace is Flux's, and the key age's.
+            "kubectl create secret": "kubectl create namespace flux-system; echo AGE-SECRET-KEY-OF-A-TEST > ../age.agekey",
             # What Flux applies, once it has read the repository.
-            "kubectl get mailfleet": "sinks; kubectl apply -f mail/servers",
+            "kubectl get mailfleet": "sinks; kubectl apply -f mail/servers; kubectl apply -f mail/campaigns",
         },
-        typed={"--timeout=2h": "--timeout=1m"},
+        typed={"--timeout=2h": "--timeout=1m", r"\bURL\b": "../origin.git"},
         copied=("charts", "examples"),
         cluster=True,
     ),
     "docs/start-argocd.md": Page(
-        SHOP + "mkdir work && cp -r charts examples work/ && cd work && git init --quiet --bare origin.git",
-        before={
-            "git add": 'git remote add origin "$PWD/../origin.git"; git config push.autoSetupRemote true',
-            "kubectl get mailfleet": "sinks; kubectl apply -f mail",
-        },
-        typed={"--timeout=2h": "--timeout=1m"},
+        SHOP + "mkdir work && cp -r charts examples work/ && git init --quiet --bare origin.git && cd work",
+        # What Argo CD applies, wave by wave.
+        before={"kubectl get mailfleet": "sinks; kubectl apply -f mail/servers; kubectl apply -f mail/campaigns"},
+        typed={"--timeout=2h": "--timeout=1m", r"\bURL\b": "../origin.git"},
         copied=("charts", "examples"),
         cluster=True,
     ),
@@ -115,8 +113,7 @@ for file in *.yaml; do
 done
 sed -i "/endpoint:/d; s|url: .*|url: $VENDOR_PLUGIN|" plugin.yaml
 sed -i "s|via: Smtp|via: Api|; s|^\( *\)endpoint: .*|&\n\1tokenUrl: $VENDOR_GMAIL/token|" gmail.yaml
-# The relay, and not the vendor's endpoint below it.
-sed -i "/^---/,\$d; s|host: .*|host: 127.0.0.1|; s|encryption: .*|encryption: None\n      port: $RELAY|" smtp.yaml
+sed -i "s|host: .*|host: 127.0.0.1|; s|encryption: .*|encryption: None\n      port: $RELAY|" smtp.yaml
 printf '#!/bin/sh\ncat >> %s/sent-by-sendmail\n' "$PLACE" > "$PLACE/sendmail"; chmod +x "$PLACE/sendmail"
 sed -i "s|/usr/sbin/sendmail|$PLACE/sendmail|" sendmail.yaml
 cd ../..
@@ -180,9 +177,9 @@ sleep 2
         codes={"mailfleet dns fleet/": 1},
     ),
     "docs/gitops.md": Page(
-        SHOP + "repository objects; mkdir -p srv var; cp examples/gitops/argocd/argocd-cm.yaml .; (sinks; mailfleet run objects --once --state var/mailfleet) >/dev/null; "
-        "sed -i 's/weight: 3/weight: 2/' objects/fleet.yaml; kubectl create namespace flux-system; kubectl create namespace argocd; kubectl create configmap argocd-cm -n argocd; "
-        "echo AGE-SECRET-KEY-OF-A-TEST > age.agekey; kubectl create namespace mail-admin; kubectl create namespace shop; kubectl label namespace shop tier=starter",
+        SHOP + "repository objects; mkdir -p srv var; (sinks; mailfleet run objects --once --state var/mailfleet) >/dev/null; "
+        "sed -i 's/weight: 3/weight: 2/' objects/fleet.yaml; "
+        "kubectl create namespace mail-admin; kubectl create namespace shop; kubectl label namespace shop tier=starter",
         typed={
             "REPOSITORY": "$PLACE/origin.git", "/srv/": "$PLACE/srv/", "/var/lib/": "$PLACE/var/", r"\bNAME\b": "spring -n shop", "origin status": "origin status",
             "--depth=1 ": "", "--timeout=2h": "--timeout=1m",
@@ -276,6 +273,7 @@ ELSEWHERE = {
     ("README.md", "make test"): "is what runs this",
     ("*", "cargo install"): "compiles everything, for minutes",
     ("README.md", "make demo-kubernetes"): "stays until Ctrl-C; a step of scripts/test runs it",
+    ("docs/start-flux.md", "age-keygen"): "age is a program of its own",
     ("docs/start-flux.md", "sops "): "SOPS is a program of its own",
     ("*", "kubectl apply -f install.yaml"): "needs the CRDs of Flux; tests/gitops.py has Flux's own code read the file",
     ("*", "flux get"): "needs Flux in the cluster",

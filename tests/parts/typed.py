@@ -58,8 +58,8 @@ def script(page: Page, commands: list[Command], place: Path, logs: Path) -> str:
         lines.append(f"printf '\\n@@begin {number}\\n'")
         if begins(command.text, page.stays):
             log = f"{logs}/stays-{number}.log"
-            lines.append(f"( {text}\n) >{log} 2>&1 &")
-            lines.append(f"for i in $(seq {STAYS_SECONDS * 10}); do [ -s {log} ] && break; sleep 0.1; done; sleep 0.3; cat {log}; true")
+            lines.append(f"( {text}\n) >{log} 2>&1 & staying=$!")
+            lines.append(f"for i in $(seq {STAYS_SECONDS * 10}); do [ -s {log} ] && break; sleep 0.1; done; sleep 0.3; cat {log}; kill -0 $staying")
         else:
             lines.append(text)
         lines.append(f"printf '\\n@@end {number} %s\\n' $?")
