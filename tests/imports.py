@@ -74,7 +74,8 @@ def accepted(fleet, *options: str):
 
 def holds_no_secret(folder: Path, *secrets: str):
     """None of these is in a file of the folder."""
-    told = [str(path) for path in folder.rglob("*") if path.is_file() for secret in secrets if secret in path.read_text()]
+    paths = [folder] if folder.is_file() else folder.rglob("*")
+    told = [str(path) for path in paths if path.is_file() for secret in secrets if secret in path.read_text()]
     require(not told, f"a secret is in {told}")
 
 
@@ -121,7 +122,7 @@ def same_mail_as_listmonk(place) -> str:
         require(not ours.messages(), "a suspended campaign was sent")
         start(fleet, "spring-sale", "test-campaign")
         code, text = fleet.run_once("--quiet")
-        require("spring-sale" in (fleet.config / "campaigns.yaml").read_text(), text)
+        require(code == 0, f"exit {code}: {text}")
         mailed = seen(ours)
         program.send("Spring sale")
         program.send("Test campaign")
@@ -268,7 +269,7 @@ def sources_that_cannot_be_read(place) -> str:
     for words, said in cases:
         code, out, error = run_import(place, *words, "--output", output)
         require(code == 2 and said in error, f"{words}: exit {code}: {out} {error}")
-        require("hunter2" not in out + error.replace("x:hunter2", ""), f"{words}: a secret is told: {error}")
+        require("hunter2" not in out + error, f"{words}: a secret is told: {error}")
     require(not output.exists(), "something was written")
     database.run("CREATE TABLE emails (id INT)")
     code, out, error = run_import(place, "listmonk", "--database", good, "--output", output)

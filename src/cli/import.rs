@@ -245,7 +245,7 @@ fn from_kumomta(args: &KumomtaArgs) -> Result<Imported, String> {
         let entries = fs::read_dir(path).map_err(|error| format!("{}: the folder cannot be read: {error}", path.display()))?;
         for entry in entries {
             let file = entry.map_err(|error| format!("{}: the folder cannot be read: {error}", path.display()))?.path();
-            if kumomta::is_known(&file) {
+            if file.is_file() && kumomta::is_known(&file) {
                 files.insert(file.display().to_string(), read_text(&file)?);
             }
         }

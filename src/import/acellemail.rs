@@ -55,7 +55,7 @@ const CAMPAIGNS: [&str; 5] = ["id", "uid", "name", "status", "subject"];
 const USUAL: [&str; 8] = ["created_at", "updated_at", "uid", "cache", "admin_id", "custom_order", "options", "color"];
 
 /// The rows of AcelleMail's tables.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Facts {
     servers: BTreeMap<i64, Map<String, Value>>,
     plans: BTreeMap<i64, Map<String, Value>>,

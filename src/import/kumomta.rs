@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::{Imported, facts::text, names::slug};
+use super::{Imported, Names, facts::text};
 use crate::resources::Duration;
 
 /// The files that are read, by their names.
@@ -48,7 +48,7 @@ fn kind(name: &str) -> Option<Kind> {
 /// Whether a file of a folder is one of those that are read.
 #[must_use]
 pub fn is_known(path: &Path) -> bool {
-    path.is_file() && path.to_str().is_some_and(|path| kind(path).is_some())
+    path.to_str().is_some_and(|path| kind(path).is_some())
 }
 
 /// Reads the files, by their names, for the host of KumoMTA's listener.
@@ -76,14 +76,14 @@ pub fn import(files: &BTreeMap<String, String>, host: &str, port: u16) -> Result
     let mut imported = Imported::default();
     "KumoMTA's files".clone_into(&mut imported.report.source);
     let mut spec = json!({"provider": {"smtp": {"host": host, "port": port, "encryption": "None"}}});
-    let mut identity = json!({});
+    let (mut identity, mut secrets) = (json!({}), Names::default());
     for (kind, name, map) in &parsed {
         match kind {
             Kind::Sources => sources(name, map, &mut identity, &mut imported),
             Kind::Shaping => shaping(name, map, &mut spec, &mut imported),
             Kind::Queues => queues(name, map, &mut imported),
             Kind::Listener => listener(name, map, &mut imported),
-            Kind::Dkim => dkim(name, map, &mut identity, &mut imported),
+            Kind::Dkim => dkim(name, map, &mut identity, &mut secrets, &mut imported),
         }
     }
     if identity.as_object().is_some_and(|identity| !identity.is_empty()) {
@@ -254,7 +254,7 @@ fn listener(file: &str, map: &Map<String, Value>, imported: &mut Imported) {
     }
 }
 
-fn dkim(file: &str, map: &Map<String, Value>, identity: &mut Value, imported: &mut Imported) {
+fn dkim(file: &str, map: &Map<String, Value>, identity: &mut Value, secrets: &mut Names, imported: &mut Imported) {
     let base = map.get("base").and_then(Value::as_object).map(|base| text(base, "selector")).unwrap_or_default().to_owned();
     let mut keys: Vec<Value> = identity["dkim"].as_array().cloned().unwrap_or_default();
     for (domain, settings) in tables(map, "domain") {
@@ -264,7 +264,7 @@ fn dkim(file: &str, map: &Map<String, Value>, identity: &mut Value, imported: &m
             imported.report.lost(place, "it has no selector", "write it in `identity.dkim`");
             continue;
         }
-        let secret = format!("dkim-{}", slug(domain));
+        let secret = format!("dkim-{}", secrets.name(domain, "key"));
         let file_name = Some(text(settings, "filename"))
             .filter(|name| !name.is_empty())
             .map_or_else(|| format!("/opt/kumomta/etc/dkim/{domain}/{selector}.key"), str::to_owned);

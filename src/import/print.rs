@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Document, Imported, Suppressed};
+use super::{Document, Imported, Suppressed, report::cell};
 use crate::{meta::secret::SecretValue, resources::API_VERSION};
 
 /// The report.
@@ -89,7 +89,7 @@ fn report(imported: &Imported, namespace: Option<&str>) -> String {
         out.push_str("\n## Secrets to make\n\nNone of their values is in these files.\n\n| Secret | key | for |\n|---|---|---|\n");
         for secret in &imported.secrets {
             for key in secret.keys.keys() {
-                out.push_str(&format!("| {} | {key} | {} |\n", secret.name, secret.purpose));
+                out.push_str(&format!("| {} | {key} | {} |\n", secret.name, cell(&secret.purpose)));
             }
         }
     }

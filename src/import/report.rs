@@ -57,6 +57,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// How many more there were.
     pub left_out: usize,
+    /// How many of these were not carried over.
+    pub left_out_lost: usize,
 }
 
 impl Report {
@@ -71,6 +73,7 @@ impl Report {
             self.findings.push(finding);
         } else {
             self.left_out += 1;
+            self.left_out_lost += usize::from(outcome == Outcome::NotCarriedOver);
         }
     }
 
@@ -149,6 +152,7 @@ fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-fn cell(text: &str) -> String {
+/// Text of a source in a cell of a table.
+pub(super) fn cell(text: &str) -> String {
     one_line(text).replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;")
 }

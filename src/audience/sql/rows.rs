@@ -27,7 +27,7 @@ const OF_OPTIONS: UrlWords = UrlWords { url: "the URL of the database", authorit
 const WORDS: Words = Words {
     source: "the database",
     columns: "of the query, ",
-    shorter: "such a row cannot be read",
+    shorter: "shorten that text in the program, or delete it there",
     fewer: "so much cannot be read",
     doing: "reading a database",
 };

@@ -48,20 +48,21 @@ pub fn write(imported: &Imported, args: &OutputArgs) -> Result<ExitCode, String>
         }
     }
     let report = imported_files.remove(REPORT_FILE).unwrap_or_default();
-    for (path, content) in &imported_files {
-        write_file(&folder.join(path), content.as_bytes(), Path::new(path).extension().is_some_and(|extension| extension == "csv"))?;
-    }
+    // What fails most easily is first, so that nothing is written then.
     if let Some((path, document)) = &secrets
         && let Some(document) = document
     {
         write_file(path, document.expose(), true)?;
+    }
+    for (path, content) in &imported_files {
+        write_file(&folder.join(path), content.as_bytes(), Path::new(path).extension().is_some_and(|extension| extension == "csv"))?;
     }
     let faults = faults(folder);
     let report = report + &of_faults(&faults);
     write_file(&folder.join(REPORT_FILE), report.as_bytes(), false)?;
     print(imported, args, &report, &faults).map_err(|error| format!("the report cannot be printed: {error}"))?;
     let objects = imported.servers.len() + imported.plans.len() + imported.campaigns.len();
-    let lost = imported.report.count(Outcome::NotCarriedOver);
+    let lost = imported.report.count(Outcome::NotCarriedOver) + imported.report.left_out_lost;
     text::report(&format!(
         "{} in {}; {} to be checked, {} not carried over: see {}",
         counted(objects as u64, "object", "objects"),

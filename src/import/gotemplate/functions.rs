@@ -9,6 +9,16 @@ fn operand(text: String) -> Called {
     Ok((Value::new(text, ValueKind::Operand), None))
 }
 
+/// One of several values.
+fn either(text: String) -> Called {
+    Ok((Value::new(text, ValueKind::Either), None))
+}
+
+/// A value that is compared: to Go, a field that is missing is only unequal.
+fn compared(value: &Value) -> String {
+    if value.kind == ValueKind::Field { format!("{}|default(none)", value.text) } else { value.operand() }
+}
+
 fn expression(text: String) -> Called {
     Ok((Value::new(text, ValueKind::Expression), None))
 }
@@ -24,14 +34,15 @@ pub fn call(name: &str, arguments: &[Value]) -> Called {
             Ok((Value::new(format!("{value}|title"), ValueKind::Operand), Some(doubt.to_owned())))
         }
         ("default", [otherwise, value]) => operand(format!("{value}|default({otherwise}, true)")),
-        ("coalesce", [_, ..]) => expression(text.join(" or ")),
-        ("and" | "or", [_, ..]) => expression(text.join(&format!(" {name} "))),
+        ("coalesce", [_, ..]) => either(text.join(" or ")),
+        ("and" | "or", [_, ..]) => either(text.join(&format!(" {name} "))),
         ("not" | "empty", [value]) => expression(format!("not {value}")),
-        ("ternary", [yes, no, test]) => expression(format!("{yes} if {test} else {no}")),
-        ("eq", [value, others @ ..]) if !others.is_empty() => {
-            expression(others.iter().map(|other| format!("{value} == {other}")).collect::<Vec<_>>().join(" or "))
+        ("ternary", [yes, no, test]) => either(format!("{yes} if {test} else {no}")),
+        ("eq", [_, _, ..]) => {
+            let value = compared(&arguments[0]);
+            expression(arguments[1..].iter().map(|other| format!("{value} == {}", compared(other))).collect::<Vec<_>>().join(" or "))
         }
-        ("ne", [a, b]) => expression(format!("{a} != {b}")),
+        ("ne", [_, _]) => expression(format!("{} != {}", compared(&arguments[0]), compared(&arguments[1]))),
         ("lt", [a, b]) => expression(format!("{a} < {b}")),
         ("le", [a, b]) => expression(format!("{a} <= {b}")),
         ("gt", [a, b]) => expression(format!("{a} > {b}")),
@@ -43,7 +54,7 @@ pub fn call(name: &str, arguments: &[Value]) -> Called {
         }
         ("print" | "html" | "toString" | "js", [_]) if name != "js" => Ok((arguments[0].clone(), None)),
         ("printf", [_, ..]) => format_of(arguments),
-        ("urlquery", [value]) => operand(format!("{value}|urlencode")),
+        ("urlquery", [value]) => Ok((Value::new(format!("{value}|urlencode"), ValueKind::Encoded), None)),
         ("contains", [part, whole]) => expression(format!("{part} in {whole}")),
         ("hasPrefix", [part, whole]) => operand(format!("{whole}.startswith({part})")),
         ("hasSuffix", [part, whole]) => operand(format!("{whole}.endswith({part})")),

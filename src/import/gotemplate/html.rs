@@ -151,6 +151,11 @@ impl Html {
                     out.push(' ');
                     State::StyleComment
                 }
+                // The style ends there, whatever the comment says.
+                State::StyleComment if ends(rest, "style") => {
+                    length = 2;
+                    State::TagName("/".to_owned())
+                }
                 State::StyleComment => {
                     writes = false;
                     if rest.starts_with("*/") {

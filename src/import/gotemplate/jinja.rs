@@ -6,7 +6,7 @@ use super::{
     Data, NOT_CARRIED_OVER, Value, ValueKind, comment, escaped, functions,
     html::{Html, Place},
     lexer::Fault,
-    literal, member,
+    literal, path,
     tree::{Node, NodeKind, Operand, Pipe, parse},
 };
 
@@ -14,6 +14,8 @@ use super::{
 const DEPTH_MAX: usize = 10;
 /// What a template may become, bytes: more than a body may have.
 const OUT_MAX: usize = 4 << 20;
+/// What is visited of it, templates within templates as often as they are named.
+const NODES_MAX: usize = 200_000;
 
 /// Something of a template that people should look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,10 +65,14 @@ pub fn translate(source: &str, options: Options, data: &mut dyn Data) -> Result<
         loops: 0,
         inner: 0,
         line: 1,
+        visited: 0,
         had_comment: false,
     };
     printer.define(&nodes);
     printer.nodes(&nodes, &Dot::Root(Vec::new()));
+    if printer.visited > NODES_MAX || printer.out.text.len() > OUT_MAX {
+        printer.lose("it is longer than a message may be, with the templates that it names");
+    }
     if printer.had_comment {
         let what = "comments of HTML and of styles are left out, as the program does when it sends";
         printer.out.remarks.push(Remark { line: 1, is_lost: false, what: what.to_owned() });
@@ -102,6 +108,7 @@ struct Printer<'a> {
     /// Templates around this place.
     inner: usize,
     line: usize,
+    visited: usize,
     had_comment: bool,
 }
 
@@ -118,8 +125,9 @@ impl Printer<'_> {
     fn nodes(&mut self, nodes: &[Node], dot: &Dot) {
         let declared = self.variables.len();
         for node in nodes {
-            if self.out.text.len() > OUT_MAX {
-                return;
+            self.visited += 1;
+            if self.visited > NODES_MAX || self.out.text.len() > OUT_MAX {
+                break;
             }
             self.line = node.line;
             if let Err(why) = self.node(&node.kind, dot) {
@@ -183,17 +191,21 @@ impl Printer<'_> {
             (ValueKind::Constant(text), Some(Place::Html | Place::Url | Place::UrlPath)) => literal(&escaped(text)),
             (ValueKind::Constant(text), None | Some(Place::Style)) => literal(text),
             (_, Some(Place::Other(place))) => return Err(format!("a value {place}, which Go escapes in a way that Jinja has not")),
-            (ValueKind::Url, Some(_)) | (ValueKind::Markup, _) => format!("{{{{ {} }}}}", value.text),
+            (ValueKind::Url, Some(place)) if place != Place::UrlQuery => format!("{{{{ {} }}}}", value.text),
+            (ValueKind::Markup, _) => format!("{{{{ {} }}}}", value.text),
             (kind, place) => {
-                let printed = if *kind == ValueKind::Field { format!("{}|default(\"\")", value.text) } else { value.text.clone() };
+                let printed = match kind {
+                    ValueKind::Field | ValueKind::Either => Value::new(format!("{}|default(\"\")", value.operand()), ValueKind::Operand),
+                    _ => value.clone(),
+                };
                 match place {
                     Some(Place::Url) => self.doubt("Go lets only http, https and mailto through as the beginning of a URL"),
                     Some(Place::UrlPath) => self.doubt("Go percent-encodes here what no URL may contain, such as blanks"),
                     Some(Place::Style) => self.doubt("Go lets only plain values through in a style"),
                     _ => {}
                 }
-                let is_query = place == Some(Place::UrlQuery);
-                let operand = Value::new(printed, kind.clone()).operand();
+                let is_query = place == Some(Place::UrlQuery) && *kind != ValueKind::Encoded;
+                let operand = printed.operand();
                 if is_query { format!("{{{{ {operand}|urlencode }}}}") } else { format!("{{{{ {} }}}}", operand_or_bare(&operand)) }
             }
         };
@@ -232,23 +244,29 @@ impl Printer<'_> {
         format!("var{}_{plain}", self.names)
     }
 
-    /// The condition of an `if`; where it has no counterpart that is marked before.
-    fn tested(&mut self, pipe: &Pipe, dot: &Dot) -> String {
+    /// What an `if` or `with` looks at; where it has no counterpart that is marked before.
+    fn looked_at(&mut self, pipe: &Pipe, dot: &Dot) -> Value {
         let value = self.pipe(pipe, dot).and_then(|value| {
-            if pipe.variables.is_empty() {
-                return Ok(value);
-            }
+            let Some(go) = pipe.variables.first() else { return Ok(value) };
             self.set(pipe, value)?;
-            self.variables.last().map(|variable| variable.value.clone()).ok_or_else(String::new)
+            let set = self.variables.iter().rev().find(|variable| variable.go == *go);
+            set.map(|variable| variable.value.clone()).ok_or_else(|| format!("the variable `${go}` is not declared"))
         });
         match value {
-            Ok(Value { kind: ValueKind::Constant(text), .. }) => (if text.is_empty() { "false" } else { "true" }).to_owned(),
-            Ok(Value { kind: ValueKind::Nothing, .. }) => "false".to_owned(),
-            Ok(value) => value.text,
+            Ok(Value { kind: ValueKind::Nothing, .. }) => Value::new("false", ValueKind::Operand),
+            Ok(value) => value,
             Err(why) => {
                 self.lose(&why);
-                "false".to_owned()
+                Value::new("false", ValueKind::Operand)
             }
+        }
+    }
+
+    /// The condition of an `if`.
+    fn tested(&mut self, pipe: &Pipe, dot: &Dot) -> String {
+        match self.looked_at(pipe, dot) {
+            Value { kind: ValueKind::Constant(text), .. } => (if text.is_empty() { "false" } else { "true" }).to_owned(),
+            value => value.text,
         }
     }
 
@@ -278,7 +296,7 @@ impl Printer<'_> {
             return self.nodes(then, &Dot::Root(path));
         }
         let declared = self.variables.len();
-        let test = self.tested(pipe, dot);
+        let test = self.looked_at(pipe, dot).text;
         let is_name = !test.contains(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.')));
         let name = if is_name {
             test
@@ -310,11 +328,15 @@ impl Printer<'_> {
         let declared = self.variables.len();
         self.loops += 1;
         self.variables.push(Variable { go, value: Value::new(item.clone(), ValueKind::Field), loops: self.loops });
+        let mut begin = String::new();
         if let Some(index) = index {
-            self.variables.push(Variable { go: index, value: Value::new("loop.index0", ValueKind::Operand), loops: self.loops });
+            // A loop within this one has an index of its own.
+            let name = self.name(&index);
+            begin = format!("{{% set {name} = loop.index0 %}}");
+            self.variables.push(Variable { go: index, value: Value::new(name, ValueKind::Operand), loops: self.loops });
         }
         let over = if value.kind == ValueKind::Field { format!("{}|default([])", value.text) } else { value.text };
-        self.branches(&format!("{{% for {item} in {over} %}}"), (then, &Dot::Value(item)), (otherwise, dot), "{% endfor %}");
+        self.branches(&format!("{{% for {item} in {over} %}}{begin}"), (then, &Dot::Value(item)), (otherwise, dot), "{% endfor %}");
         self.loops -= 1;
         self.variables.truncate(declared);
         Ok(())
@@ -399,7 +421,7 @@ impl Printer<'_> {
             }
             return Ok(value);
         }
-        let of = |base: &str, names: &[String]| names.iter().fold(base.to_owned(), |of, name| member(&of, name));
+        let of = |base: &str, names: &[String]| path(base, names);
         Ok(match operand {
             Operand::Dot | Operand::Field(_) => {
                 let Dot::Value(base) = dot else { return Err("`.` is not known".to_owned()) };

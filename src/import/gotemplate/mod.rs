@@ -31,8 +31,12 @@ pub enum ValueKind {
     Constant(String),
     /// A field that may be missing: it then prints nothing, as in Go.
     Field,
+    /// One of several values, all of which may be missing; it has operators.
+    Either,
     /// A URL that the program makes itself, which it lets through wherever URLs may be.
     Url,
+    /// It is percent-encoded already.
+    Encoded,
     /// Markup, which is not escaped.
     Markup,
     /// It prints nothing.
@@ -56,7 +60,12 @@ impl Value {
 
     /// The expression as an operand of others.
     pub fn operand(&self) -> String {
-        if self.kind == ValueKind::Expression { format!("({})", self.text) } else { self.text.clone() }
+        let is_whole = match self.kind {
+            ValueKind::Expression | ValueKind::Either => false,
+            ValueKind::Url => !self.text.contains(' '),
+            _ => true,
+        };
+        if is_whole { self.text.clone() } else { format!("({})", self.text) }
     }
 }
 
@@ -101,6 +110,18 @@ pub fn member(of: &str, name: &str) -> String {
     let is_name =
         name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if is_name { format!("{of}.{name}") } else { format!("{of}[{}]", quoted(name)) }
+}
+
+/// A value within others. One that is missing on the way is nobody's, and so is what it would have, as in Go.
+pub fn path(of: &str, names: &[impl AsRef<str>]) -> String {
+    let mut whole = of.to_owned();
+    for (position, name) in names.iter().enumerate() {
+        if position > 0 {
+            whole = format!("({whole}|default({{}}))");
+        }
+        whole = member(&whole, name.as_ref());
+    }
+    whole
 }
 
 /// Text of a template that is none: what would begin a tag of Jinja does not.

@@ -1,6 +1,6 @@
 //! Templates of Go and what they become.
 
-use super::{Data, Options, Value, ValueKind, member, translate};
+use super::{Data, Options, Value, ValueKind, path, translate};
 
 /// Fields as a program may have them: `.Who` is text, `.Bag` has anything, `.Constant` is the same for everybody.
 #[derive(Default)]
@@ -12,9 +12,11 @@ impl Data for Sample {
         match &*names {
             ["Who"] | ["In", "Who"] => Ok((Value::new("who", ValueKind::Operand), None)),
             ["Bag", rest @ ..] => {
-                Ok((Value::new(rest.iter().fold("bag".to_owned(), |of, name| member(&of, name)), ValueKind::Field), None))
+                Ok((Value::new(if rest.is_empty() { "bag".to_owned() } else { self::path("bag", rest) }, ValueKind::Field), None))
             }
             ["Constant"] => Ok((Value::constant("a & b"), None)),
+            ["Off"] => Ok((Value::new("false", ValueKind::Operand), None)),
+            ["Nested"] => Ok((Value::constant("no object"), None)),
             _ => Err("no counterpart".to_owned()),
         }
     }
@@ -26,6 +28,7 @@ impl Data for Sample {
     fn function(&mut self, name: &str, arguments: &[Value]) -> Option<Result<(Value, Option<String>), String>> {
         match (name, arguments) {
             ("Page", []) => Some(Ok((Value::new("page", ValueKind::Url), None))),
+            ("Own", []) => Some(Ok((Value::new("\"https://x/\" ~ who", ValueKind::Url), None))),
             ("Pixel", []) => Some(Ok((Value::new("\"\"", ValueKind::Nothing), Some("no pixel".to_owned())))),
             ("L.T", [Value { kind: ValueKind::Constant(key), .. }]) => Some(Ok((Value::constant(&format!("<{key}>")), None))),
             ("Safe", [value]) => Some(Ok((Value::new(format!("{}|safe", value.operand()), ValueKind::Markup), None))),
@@ -79,7 +82,19 @@ fn what_means_the_same_is_carried_over() {
         ("{{ \"a\\n\\\"b\\\"\" }}", "a\n\"b\""),
         ("{{ `raw\\n` }}", "raw\\n"),
         ("{{ replace \"a\" \"b\" .Who }}", "{{ who|replace(\"a\", \"b\") }}"),
-        ("{{ ternary \"x\" \"y\" .Bag.on }}", "{{ \"x\" if bag.on else \"y\" }}"),
+        ("{{ ternary \"x\" \"y\" .Bag.on }}", "{{ (\"x\" if bag.on else \"y\")|default(\"\") }}"),
+        ("{{ or .Bag.a .Bag.b }}", "{{ (bag.a or bag.b)|default(\"\") }}"),
+        ("{{ .Bag.a.b.c }}", "{{ ((bag.a|default({})).b|default({})).c|default(\"\") }}"),
+        ("{{ if eq .Bag.plan \"pro\" }}x{{ end }}", "{% if bag.plan|default(none) == \"pro\" %}x{% endif %}"),
+        ("{{ if .Off }}x{{ end }}", "{% if false %}x{% endif %}"),
+        (
+            "{{ with .Constant }}{{ . }}{{ end }}",
+            "{% set var1_with = \"a & b\" %}{% if var1_with %}{{ var1_with|default(\"\") }}{% endif %}",
+        ),
+        (
+            "{{ $x := 1 }}{{ $y := 2 }}{{ if $x = .Bag.a }}x{{ end }}",
+            "{% set var1_x = 1 %}{% set var2_y = 2 %}{% set var1_x = bag.a %}{% if var1_x %}x{% endif %}",
+        ),
         ("{{ contains \"a\" .Who }}", "{{ \"a\" in who }}"),
         ("{{ join \", \" .Bag.list }}", "{{ bag.list|join(\", \") }}"),
         // What Jinja would take for a tag is text.
@@ -98,6 +113,13 @@ fn values_are_escaped_by_their_place() {
         ("<a href=\"https://x.example/?q={{ .Who }}\">", "<a href=\"https://x.example/?q={{ who|urlencode }}\">"),
         ("<a href=\"https://x.example/?q={{ .Constant }}\">", "<a href=\"https://x.example/?q={{ \"a & b\"|urlencode }}\">"),
         ("<a href=\"{{ Page }}\">", "<a href=\"{{ page }}\">"),
+        ("<a href=\"https://x.example/?u={{ Page }}\">", "<a href=\"https://x.example/?u={{ page|urlencode }}\">"),
+        ("<a href=\"https://x.example/?q={{ .Who | urlquery }}\">", "<a href=\"https://x.example/?q={{ who|urlencode }}\">"),
+        (
+            "<a href=\"https://x.example/?q={{ Own | urlquery }}\">",
+            "<a href=\"https://x.example/?q={{ (\"https://x/\" ~ who)|urlencode }}\">",
+        ),
+        ("<style>a{} /* note </style><p>Hello</p>", "<style>a{}  </style><p>Hello</p>"),
         (
             "<a href='{{ .Bag.url }}'>",
             "<a href='{# check: Go lets only http, https and mailto through as the beginning of a URL #}{{ bag.url|default(\"\") }}'>",
@@ -169,16 +191,57 @@ fn lines_of_remarks_are_those_of_the_source() {
 }
 
 #[test]
-fn translations_are_templates_of_ours() {
-    // Each of them is compiled by the engine that sends.
-    for go in [
-        "{{ range $i, $x := .Bag.list }}{{ $i }}:{{ $x.name }}{{ else }}none{{ end }}",
-        "{{ with upper .Who }}{{ . }}{{ end }}",
-        "{{ dict \"a\" 1 }}",
+fn what_names_itself_ever_more_often_ends() {
+    // Ten times ten times ten … of nothing.
+    let mut go = "{{ define \"t0\" }}{{ end }}".to_owned();
+    for level in 1..=9 {
+        let calls = format!("{{{{ template \"t{}\" . }}}}", level - 1).repeat(10);
+        go.push_str(&format!("{{{{ define \"t{level}\" }}}}{calls}{{{{ end }}}}"));
+    }
+    go.push_str("{{ template \"t9\" . }}");
+    let done = translate(&go, Options { is_html: false, is_layout: false }, &mut Sample).expect("a template");
+    assert!(done.text.ends_with("{{ not_carried_over }}") && done.remarks.last().is_some_and(|last| last.what.contains("longer than")));
+}
+
+fn value(json: &serde_json::Value) -> minijinja::Value {
+    use serde_json::Value as Json;
+    match json {
+        Json::Object(map) => minijinja::Value::from_pairs(map.iter().map(|(name, inner)| (name.clone(), value(inner)))),
+        Json::Array(list) => list.iter().map(value).collect::<Vec<_>>().into(),
+        Json::String(text) => text.clone().into(),
+        Json::Number(number) => number.as_i64().unwrap_or_default().into(),
+        Json::Bool(is) => (*is).into(),
+        Json::Null => ().into(),
+    }
+}
+
+#[test]
+fn translations_print_what_go_prints() {
+    // By the rules of the engine that sends: what is undefined is neither printed nor compared.
+    let data = value(
+        &serde_json::json!({"who": "Ann", "bag": {"city": "Oslo", "list": [{"name": "x", "items": [1, 2]}, {"name": "y", "items": [3]}], "address": {"zip": "0150"}}}),
+    );
+    for (go, printed) in [
+        ("{{ range $i, $x := .Bag.list }}{{ $i }}:{{ $x.name }} {{ else }}none{{ end }}", "0:x 1:y "),
+        ("{{ range $i, $x := .Bag.list }}{{ range $x.items }}{{ $i }}{{ . }} {{ end }}{{ end }}", "01 02 13 "),
+        ("{{ range .Bag.gone }}x{{ else }}none{{ end }}", "none"),
+        ("{{ with upper .Who }}{{ . }}{{ end }}", "ANN"),
+        ("{{ with .Constant }}{{ . }}{{ end }}", "a & b"),
+        ("{{ with .Bag.gone }}{{ . }}{{ else }}-{{ end }}", "-"),
+        ("{{ .Bag.gone }}{{ .Bag.gone.city }}{{ .Bag.address.zip }}", "0150"),
+        ("{{ .Bag.gone.city | default \"x\" }}", "x"),
+        ("{{ or .Bag.nick .Bag.gone }}{{ or .Bag.nick .Bag.city }}", "Oslo"),
+        ("{{ if eq .Bag.plan \"pro\" }}pro{{ else }}free{{ end }}", "free"),
+        ("{{ if ne .Bag.city \"Oslo\" }}away{{ else }}here{{ end }}", "here"),
+        ("{{ if .Off }}SALE{{ end }}.", "."),
+        ("{{ coalesce .Bag.gone .Bag.city \"?\" }}", "Oslo"),
+        ("{{ (index .Bag \"city\") | upper }}", "OSLO"),
     ] {
         let jinja = text(go);
         let mut environment = minijinja::Environment::new();
+        environment.set_undefined_behavior(minijinja::UndefinedBehavior::SemiStrict);
         minijinja_contrib::add_to_environment(&mut environment);
-        environment.add_template_owned("x", jinja.clone()).unwrap_or_else(|error| panic!("{go}: {jinja}: {error}"));
+        let said = environment.render_str(&jinja, data.clone()).unwrap_or_else(|error| panic!("{go}: {jinja}: {error:#}"));
+        assert_eq!(said, printed, "{go}: {jinja}");
     }
 }

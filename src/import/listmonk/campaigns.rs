@@ -220,11 +220,8 @@ fn without_shorthand(source: &str) -> String {
     let mut rest = source;
     while let Some(at) = rest.find(MARK) {
         let before = &rest[..at];
-        let url = before.rfind("http").map(|begin| &before[begin..]);
-        let is_url = url.is_some_and(|url| {
-            (url.starts_with("http://") || url.starts_with("https://"))
-                && !url.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>'))
-        });
+        let url = before.rfind("http://").max(before.rfind("https://")).map(|begin| &before[begin..]);
+        let is_url = url.is_some_and(|url| !url.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>')));
         out.push_str(before);
         if !is_url {
             out.push_str(MARK);

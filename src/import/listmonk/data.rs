@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use super::super::{
     facts::text,
-    gotemplate::{Data, Value, ValueKind, member, quoted},
+    gotemplate::{Data, Value, ValueKind, path, quoted},
 };
 
 /// listmonk's English texts that its own template uses.
@@ -61,7 +61,7 @@ impl Data for CampaignData<'_> {
             ["Subscriber", "Status"] => self.column("status"),
             ["Subscriber", "FirstName"] => self.column("first_name"),
             ["Subscriber", "LastName"] => self.column("last_name"),
-            ["Subscriber", "Attribs", rest @ ..] => field(&rest.iter().fold("attribs".to_owned(), |of, name| member(&of, name))),
+            ["Subscriber", "Attribs", rest @ ..] => field(&self::path("attribs", rest)),
             ["Campaign", name] => {
                 let column = match *name {
                     "UUID" => "uuid",
@@ -76,7 +76,7 @@ impl Data for CampaignData<'_> {
                 };
                 match self.campaign.get(column) {
                     Some(Json::String(text)) => Value::constant(text),
-                    Some(Json::Number(number)) => Value::constant(&number.to_string()),
+                    Some(Json::Number(number)) => Value::new(number.to_string(), ValueKind::Operand),
                     _ => return Err(format!("`.Campaign.{name}` has no value")),
                 }
             }
@@ -88,7 +88,7 @@ impl Data for CampaignData<'_> {
                 match value {
                     Json::String(text) => Value::constant(text),
                     Json::Null => Value::constant(""),
-                    Json::Bool(_) | Json::Number(_) => Value::constant(&value.to_string()),
+                    Json::Bool(_) | Json::Number(_) => Value::new(value.to_string(), ValueKind::Operand),
                     _ => return Err("a list or object of `.Campaign.Attribs` has no counterpart".to_owned()),
                 }
             }

@@ -22,7 +22,7 @@ pub const UNSUBSCRIBED_FILE: &str = "unsubscribed.csv";
 pub const DATABASE_SECRET: &str = "listmonk-database";
 
 /// The rows of listmonk's tables.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Facts {
     settings: Map<String, Value>,
     lists: BTreeMap<i64, Map<String, Value>>,
@@ -53,7 +53,6 @@ pub fn query(tables: &Tables) -> Result<String, String> {
         whole_table("campaign", "campaigns", " WHERE t.status::text NOT IN ('finished', 'cancelled')"),
         whole_table("campaign_list", "campaign_lists", ""),
         "SELECT 'ended' AS part, jsonb_build_object('status', status, 'count', count(*)) AS facts FROM campaigns WHERE status::text IN ('finished', 'cancelled') GROUP BY status".to_owned(),
-        "SELECT 'unsubscribed' AS part, jsonb_build_object('email', s.email, 'list', m.list_id, 'time', m.updated_at) AS facts FROM subscriber_lists m JOIN subscribers s ON s.id = m.subscriber_id WHERE m.status = 'unsubscribed' AND s.status <> 'blocklisted'".to_owned(),
     ];
     // The bounce for which somebody was put on the list, if listmonk is one that reads bounces.
     let bounce = if tables.has("bounces") {
@@ -62,6 +61,8 @@ pub fn query(tables: &Tables) -> Result<String, String> {
         "NULL"
     };
     parts.push(format!("SELECT 'blocked' AS part, jsonb_build_object('email', s.email, 'time', s.updated_at, 'bounce', {bounce}) AS facts FROM subscribers s WHERE s.status = 'blocklisted'"));
+    // After those who are mailed nothing at all, if there are more than are kept.
+    parts.push("SELECT 'unsubscribed' AS part, jsonb_build_object('email', s.email, 'list', m.list_id, 'time', m.updated_at) AS facts FROM subscriber_lists m JOIN subscribers s ON s.id = m.subscriber_id WHERE m.status = 'unsubscribed' AND s.status <> 'blocklisted'".to_owned());
     if tables.has("campaign_media") {
         parts.push(whole_table("media", "campaign_media", ""));
     }

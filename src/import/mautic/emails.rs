@@ -25,7 +25,7 @@ pub fn audience_query(
     columns: &[&str],
     segments: &[i64],
     excluded: &[i64],
-    email: Option<i64>,
+    emails: &[i64],
     category: Option<i64>,
 ) -> String {
     let numbers = |ids: &[i64]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -45,10 +45,19 @@ pub fn audience_query(
             numbers(excluded)
         ));
     }
-    if let Some(email) = email {
+    if !emails.is_empty() {
         query.push_str(&format!(
-            "\n  AND NOT EXISTS (SELECT 1 FROM {} s WHERE s.lead_id = l.id AND s.email_id = {email})",
-            table("email_stats")
+            "\n  AND NOT EXISTS (SELECT 1 FROM {} s WHERE s.lead_id = l.id AND s.email_id IN ({}))",
+            table("email_stats"),
+            numbers(emails)
+        ));
+    }
+    if !emails.is_empty() && tables.has("message_queue") {
+        // Mautic sends these later.
+        query.push_str(&format!(
+            "\n  AND NOT EXISTS (SELECT 1 FROM {} q WHERE q.lead_id = l.id AND q.channel = 'email' AND q.channel_id IN ({}) AND q.status <> 'sent')",
+            table("message_queue"),
+            numbers(emails)
         ));
     }
     if let Some(category) = category.filter(|_| tables.has("lead_categories")) {
@@ -58,6 +67,20 @@ pub fn audience_query(
         ));
     }
     query
+}
+
+/// An email with its variants and translations, and theirs: who has got one of them is not mailed another.
+fn related(facts: &Facts, id: i64) -> Vec<i64> {
+    let mut found = vec![id];
+    let mut at = 0;
+    while let Some(parent) = found.get(at).copied() {
+        let is_of =
+            |email: &Map<String, Value>| ["variant_parent_id", "translation_parent_id"].iter().any(|by| whole(email, by) == Some(parent));
+        let more: Vec<i64> = facts.emails.iter().filter(|(id, email)| !found.contains(id) && is_of(email)).map(|(id, _)| *id).collect();
+        found.extend(more);
+        at += 1;
+    }
+    found
 }
 
 pub fn import(facts: &Facts, tables: &Tables, config: Option<&Config>, mailer: &Mailer, imported: &mut Imported) {
@@ -151,7 +174,7 @@ fn one(
     let columns: Vec<&str> = known.columns.iter().map(String::as_str).collect();
     let excluded = facts.excluded.get(&id).map(Vec::as_slice).unwrap_or_default();
     let segments = facts.lists.get(&id).map(Vec::as_slice).unwrap_or_default();
-    let query = audience_query(tables, &columns, segments, excluded, Some(id), whole(email, "category_id"));
+    let query = audience_query(tables, &columns, segments, excluded, &related(facts, id), whole(email, "category_id"));
     spec["audience"] = json!({"sql": {"urlRef": {"name": DATABASE_SECRET, "key": "url"}, "query": query}});
     spec["unsubscribe"] = json!({"oneClick": {}});
     imported.report.check(

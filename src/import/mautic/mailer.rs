@@ -99,13 +99,13 @@ fn of_dsn(dsn: &str, imported: &mut Imported) -> Result<Value, String> {
             Ok(smtp(&host, port, is_tls, &user, &password, imported))
         }
         "sendmail" | "native" => Ok(json!({"provider": {"sendmail": {}}})),
-        "sendgrid+api" | "sendgrid" | "mautic+sendgrid+api" => Ok(with_key("sendgrid", json!({}), &user, imported)),
+        "sendgrid+api" | "sendgrid" | "mautic+sendgrid+api" => Ok(with_key("sendgrid", json!({}), either(&user, &password), imported)),
         "sparkpost+api" | "mautic+sparkpost+api" => {
             let mut settings = json!({});
             if option("region") == Some("eu") {
                 settings["region"] = "EU".into();
             }
-            Ok(with_key("sparkpost", settings, &user, imported))
+            Ok(with_key("sparkpost", settings, either(&user, &password), imported))
         }
         "mailgun+api" | "mailgun+https" | "mailgun" => {
             let region = if option("region") == Some("eu") { "EU" } else { "US" };
@@ -119,6 +119,11 @@ fn of_dsn(dsn: &str, imported: &mut Imported) -> Result<Value, String> {
         }
         _ => Err(format!("the transport `{scheme}` has no counterpart that is known here")),
     }
+}
+
+/// The key stands in the place of the user, or behind a colon in that of the password.
+fn either<'a>(user: &'a str, password: &'a str) -> &'a str {
+    if user.is_empty() { password } else { user }
 }
 
 fn with_key(kind: &str, mut settings: Value, key: &str, imported: &mut Imported) -> Value {

@@ -197,7 +197,7 @@ impl Facts {
         let mut names = Names::default();
         for (id, segment) in &self.segments {
             let path = format!("lists/{}.sql", names.name(text(segment, "name"), "segment"));
-            imported.texts.insert(path.clone(), format!("{}\n", emails::audience_query(tables, &[], &[*id], &[], None, None)));
+            imported.texts.insert(path.clone(), format!("{}\n", emails::audience_query(tables, &[], &[*id], &[], &[], None)));
             let what = format!("{path}, a query for `audience.sql`; Mautic's own job keeps the segment's members up to date");
             imported.report.carried(format!("segment {id} \"{}\"", text(segment, "name")), what);
         }

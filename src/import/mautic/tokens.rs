@@ -36,6 +36,9 @@ const OTHERS: [&str; 10] =
 const PLAIN: [&str; 8] =
     ["unsubscribe_url", "unsubscribe_text", "dnc_url", "webview_url", "webview_text", "signature", "subject", "tracking_pixel"];
 
+/// The longest token, bytes.
+const TOKEN_MAX: usize = 2_000;
+
 /// Translates a text.
 pub fn translate(source: &str, is_html: bool, known: &mut Known<'_>) -> Translated {
     let mut out = Translated::default();
@@ -59,19 +62,17 @@ pub fn translate(source: &str, is_html: bool, known: &mut Known<'_>) -> Translat
 fn next(text: &str) -> Option<(usize, usize, &'static str)> {
     let mut from = 0;
     loop {
-        let plain = text[from..].find('{').map(|at| (from + at, 1, "}"));
-        let coded = text[from..].find("%7B").map(|at| (from + at, 3, "%7D"));
-        let (at, open, close) = match (plain, coded) {
-            (Some(plain), Some(coded)) => {
-                if plain.0 < coded.0 {
-                    plain
-                } else {
-                    coded
-                }
-            }
-            (found, None) | (None, found) => found?,
+        let at = from + text[from..].find(['{', '%'])?;
+        let (open, close) = if text[at..].starts_with('{') {
+            (1, "}")
+        } else if text[at..].starts_with("%7B") {
+            (3, "%7D")
+        } else {
+            from = at + 1;
+            continue;
         };
         let rest = &text[at + open..];
+        let rest = &rest[..rest.floor_char_boundary(TOKEN_MAX)];
         let end = rest.find(close);
         let is_token = end.is_some_and(|end| {
             let name = rest[..end].split('=').next().unwrap_or_default();
