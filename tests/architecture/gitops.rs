@@ -1,4 +1,4 @@
-//! The manifests of examples/gitops for Flux and Argo CD against each other, the repository and docs/gitops.md: what they name is there.
+//! The manifests of examples/gitops for Flux and Argo CD against each other, the repository and the quick starts: what they name is there.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -49,7 +49,7 @@ fn what_flux_is_given_fits_together() {
     let there: BTreeSet<_> = install.iter().map(identity).collect();
     assert_eq!(there.len(), install.len(), "names are unique: {there:?}");
     let others = ["kustomization", "until-completed"].map(|name| documents(&format!("examples/gitops/flux/{name}.yaml")));
-    let document = read("docs/gitops.md");
+    let document = read("docs/start-flux.md");
     let mut paths = BTreeSet::new();
     for object in install.iter().chain(others.iter().flatten()) {
         assert_eq!(text(object, "/metadata/namespace"), "flux-system", "{object}");
@@ -74,7 +74,7 @@ fn what_flux_is_given_fits_together() {
         }
         if let Some(secret) = object.pointer("/spec/decryption/secretRef/name").and_then(Value::as_str) {
             let command = format!("kubectl create secret generic {secret} -n {}", text(object, "/metadata/namespace"));
-            assert!(document.contains(&command), "docs/gitops.md does not say `{command}`");
+            assert!(document.contains(&command), "docs/start-flux.md does not say `{command}`");
         }
     }
     assert_eq!(paths, ["./mail", "./mail/campaigns", "./mail/servers"].map(str::to_owned).into(), "one repository in all examples");
@@ -88,7 +88,7 @@ fn what_flux_is_given_fits_together() {
 #[test]
 fn what_argo_cd_is_given_fits_together() {
     let applications = documents("examples/gitops/argocd/applications.yaml");
-    let document = read("docs/gitops.md");
+    let document = read("docs/start-argocd.md");
     let names: BTreeSet<_> = applications.iter().map(|object| text(object, "/metadata/name")).collect();
     assert_eq!(names, BTreeSet::from(["mail", "mailfleet"]));
     for object in &applications {
@@ -112,12 +112,12 @@ fn what_argo_cd_is_given_fits_together() {
 
 #[test]
 fn files_that_the_document_applies_are_there() {
-    let document = read("docs/gitops.md");
+    let document = ["gitops", "start-flux", "start-argocd"].map(|name| read(&format!("docs/{name}.md"))).concat();
     let folders = ["flux", "argocd"].map(|name| format!("examples/gitops/{name}"));
     let named = document.lines().filter(|line| line.starts_with("$ kubectl")).flat_map(str::split_whitespace);
     let named: BTreeSet<_> = named.filter(|word| Path::new(word).extension().is_some_and(|extension| extension == "yaml")).collect();
-    assert!(named.len() >= 3, "{named:?}");
+    assert!(named.len() >= 3, "only {named:?} are applied");
     for name in named {
-        assert!(folders.iter().any(|folder| root().join(folder).join(name).is_file()), "docs/gitops.md applies {name}, which is not there");
+        assert!(folders.iter().any(|folder| root().join(folder).join(name).is_file()), "{name}, which a page applies, is not there");
     }
 }
