@@ -267,3 +267,21 @@ fn read_text(path: &std::path::Path) -> Result<String, String> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_other_programs_have_a_bound() {
+        let file = std::env::temp_dir().join(format!("mailfleet-import-{}", std::process::id()));
+        let longest = usize::try_from(FILE_MAX).expect("a size");
+        let read = |length: usize| {
+            fs::write(&file, "x".repeat(length)).expect("a file");
+            read_text(&file).map(|text| text.len())
+        };
+        assert_eq!(read(longest), Ok(longest));
+        assert!(read(longest + 1).is_err_and(|why| why.ends_with("the file is longer than 4 MiB")));
+        fs::remove_file(&file).expect("the file");
+    }
+}
