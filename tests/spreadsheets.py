@@ -153,7 +153,7 @@ def archives_that_unpack_to_gigabytes(place) -> str:
     sent = Sent(place, "bomb")
     path = sent.fleet.config / "people.xlsx"
     header = '<row r="1"><c r="A1" t="inlineStr"><is><t>email</t></is></c></row>'
-    process = sent.fleet.start("-q", once=False)
+    process, before = sent.fleet.start("-q", once=False), 0.0
     many = ["<si/>" * 200_000] * 300
     endless = ["<si><t>", *["x" * 1_000_000] * 300]
     for name, texts, said, words in (
@@ -174,15 +174,18 @@ def archives_that_unpack_to_gigabytes(place) -> str:
         made.replace(path)
         sent.write({"xlsx": {"path": "people.xlsx"}}, content={"text": f"{name}"})
         sent.says(words, 120)
+        # What is refused by its directory is not unpacked: that is what the program holds without it.
+        before = before or peak_memory_kib(process.pid) / 1024
     peak = peak_memory_kib(process.pid) / 1024
-    require(peak < 150, f"{peak:.0f} MiB")
+    # Where each of 4 million texts is takes 32 MiB, twice while it is counted ahead.
+    require(peak - before < 80, f"{before:.0f} MiB before, {peak:.0f} MiB at most")
     require(not sent.server.taken, f"{dict(sent.server.taken)}")
     workbook(path.with_suffix(".new"), [header, '<row r="3"><c t="inlineStr"><is><t>ann@example.com</t></is></c></row>'], [])
     path.with_suffix(".new").replace(path)
     sent.fleet.wait_state("Campaign", "spring", "Completed", 60)
     process.kill()
     require(dict(sent.server.taken) == {"ann@example.com": 1}, f"{dict(sent.server.taken)}")
-    return f"4 archives, {peak:.0f} MiB at most"
+    return f"4 archives, {before:.0f} MiB before, {peak:.0f} MiB at most"
 
 
 def edited_while_it_is_sent(place) -> str:

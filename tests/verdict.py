@@ -77,13 +77,17 @@ def wait_for(server: ApiServer, path: str):
 
 def examples(server: ApiServer) -> list[dict]:
     """Our kinds among the examples, read from YAML by the API server itself."""
-    found = []
+    found, namespaces = [], set(manifests.NAMESPACES)
     for file in sorted((ROOT / "examples").rglob("*.yaml")):
         for text in re.split(r"^---$", file.read_text(), flags=re.M):
             kind = re.search(r"^kind: (\w+)$", text, flags=re.M)
             if kind is None or kind[1] not in PLURALS:
                 continue
             namespace = re.search(r"namespace: ([a-z-]+)", text.split("spec:")[0])
+            if namespace and namespace[1] not in namespaces:
+                # A dry run of the Namespace in the file would make none.
+                server.ask("POST", "/api/v1/namespaces", json.dumps({"metadata": {"name": namespace[1]}}))
+                namespaces.add(namespace[1])
             path = f"{collection({}, namespace and namespace[1])}/{PLURALS[kind[1]]}?dryRun=All"
             status, answer = server.ask("POST", path, text, "application/yaml")
             require(status == 201, f"{file.name} is refused: {answer.get('message')}")
