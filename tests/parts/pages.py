@@ -238,6 +238,8 @@ sed 's/{{/{{ "{{" }}/g' ../minimal.yaml > charts/mail/templates/fleet.yaml
     "docs/preview.md": Page(SHOP + "sinks; shop mails"),
     "docs/reviews.md": Page(
         SHOP + "sinks; shop objects; kubectl create namespace shop; kubectl create namespace mail-admin; python3 $REPOSITORY/tests/parts/inline.py objects > ../spring.json; kubectl apply -f ../spring.json",
+        # The controller needs a moment to see it.
+        before={"mailfleet get campaigns spring": "kubectl wait --for=jsonpath='{.status.state}' campaigns.mailfleet.dev/spring -n shop --timeout=1m"},
         cluster=True,
     ),
     "docs/rollout.md": Page(
