@@ -33,8 +33,8 @@ use super::{
 use crate::{
     clock::SteadyClock,
     ledger::{
-        AudienceRead, Changes, Claim, Commit, CommitReceipt, Ledger, LedgerError, NewBar, OutcomeRecord, Resumption, RolloutChange, RunId,
-        RunKey, RunRecord, RunStart, ServerId, UnresolvedClaim, UsageMove, domain_key,
+        AudienceRead, Changes, Claim, Commit, CommitReceipt, Ledger, LedgerError, LedgerErrorKind, NewBar, OutcomeRecord, Resumption,
+        RolloutChange, RunId, RunKey, RunRecord, RunStart, ServerId, UnresolvedClaim, UsageMove, domain_key,
     },
     people::Versions,
     providers::{Along, BoxFuture, Delivered, Gate, Outgoing, Server},
@@ -150,6 +150,7 @@ struct DispatchTask {
 
 struct CommitResult {
     planned: Planned,
+    commit: Arc<Commit>,
     receipt: Result<CommitReceipt, LedgerError>,
 }
 
@@ -205,8 +206,7 @@ impl DispatchTask {
             tokio::select! {
                 biased;
                 result = result_of(&mut committing) => {
-                    committing = None;
-                    self.committed(result);
+                    committing = self.committed(result);
                 }
                 Some(delivered) = self.inbox.outcomes.receiver.recv() => self.delivered(Some(delivered), None),
                 Some(ended) = self.inbox.ended_calls.receiver.recv() => self.delivered(None, Some(ended)),

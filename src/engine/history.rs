@@ -72,14 +72,28 @@ pub(crate) async fn record_history(ledger: Ledger, state_dir: PathBuf, mut view:
                     break;
                 }
                 if !has_ended {
-                    tokio::time::sleep(LOOK_EVERY).await;
+                    rest(&mut view).await;
                 }
             }
         }
         if has_ended {
             return;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        rest(&mut view).await;
+    }
+}
+
+/// Waits between two looks; no longer once the engine has ended, since the process ends with what is recorded then.
+async fn rest(view: &mut watch::Receiver<View>) {
+    let mut has_changed = false;
+    let until_ended = async {
+        while view.changed().await.is_ok() {
+            has_changed = true;
+        }
+    };
+    let _ = tokio::time::timeout(LOOK_EVERY, until_ended).await;
+    if has_changed {
+        view.mark_changed();
     }
 }
 
@@ -393,6 +407,21 @@ mod tests {
 
     fn pair(what: &str, status: &str) -> (String, String) {
         (what.to_owned(), status.to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rest_ends_with_the_engine_and_misses_nothing() {
+        let (engine, mut view) = watch::channel(View::default());
+        let begin = tokio::time::Instant::now();
+        rest(&mut view).await;
+        assert_eq!((begin.elapsed(), view.has_changed().expect("open")), (LOOK_EVERY, false));
+        engine.send_modify(|_| {});
+        rest(&mut view).await;
+        assert!(view.has_changed().expect("open"), "what came meanwhile is looked at");
+        let begin = tokio::time::Instant::now();
+        drop(engine);
+        rest(&mut view).await;
+        assert_eq!(begin.elapsed(), std::time::Duration::ZERO);
     }
 
     #[test]

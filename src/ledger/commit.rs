@@ -5,11 +5,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
-
 use super::{
     Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, NewBar, OutcomeRecord, RunId, ServerId,
-    error::{Fault, LedgerError},
+    database::{Connection, Statement, params},
+    error::{Fault, LedgerError, LedgerErrorKind},
     standing, suppressions,
     writer::{RunState, Writer, not_begun},
 };
@@ -28,13 +27,14 @@ const APPEND: &str = "INSERT INTO messages
     (run_id, partition, seq, recipient, state, attempt, server_id, updated_at_ms, resent, reply, epoch)
     VALUES (?1, 0, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9)";
 const END_CLAIMED: &str = "UPDATE messages SET state = ?3, updated_at_ms = ?4, next_attempt_at_ms = ?5, reply = ?6, fields = ?7,
-    server_id = ?8, resent = resent + ?9, attempt = max(attempt - ?10, 0), refusals = iif(?7 IS NULL, NULL, coalesce(?11, refusals)),
-    since_ms = iif(?7 IS NULL, since_ms, coalesce(since_ms, updated_at_ms))
+    server_id = ?8, resent = resent + ?9, attempt = CASE WHEN attempt > ?10 THEN attempt - ?10 ELSE 0 END,
+    refusals = CASE WHEN ?7 IS NULL THEN NULL ELSE coalesce(?11, refusals) END,
+    since_ms = CASE WHEN ?7 IS NULL THEN since_ms ELSE coalesce(since_ms, updated_at_ms) END
     WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = 0";
 // The attempts of messages that were returned or held did not count; once they are rejected (3), the last one was refused after all.
 const END_WAITING: &str = "UPDATE messages SET state = ?3, updated_at_ms = ?4, next_attempt_at_ms = ?5, reply = coalesce(?6, reply),
-    attempt = CASE WHEN ?3 = 3 AND ?8 = 7 THEN attempt + 1 WHEN ?3 = 3 THEN max(attempt, 1) ELSE attempt END,
-    fields = ?7, refusals = iif(?7 IS NULL, NULL, coalesce(?9, refusals)) WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = ?8";
+    attempt = CASE WHEN ?3 = 3 AND (?8 = 7 OR attempt = 0) THEN attempt + 1 ELSE attempt END,
+    fields = ?7, refusals = CASE WHEN ?7 IS NULL THEN NULL ELSE coalesce(?9, refusals) END WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = ?8";
 const RELEASE: &str = "UPDATE messages SET state = 2, updated_at_ms = ?3, next_attempt_at_ms = ?3
     WHERE run_id = ?1 AND partition = 0 AND seq = ?2 AND state = 7";
 const RECLAIM: &str = "UPDATE messages SET state = 0, attempt = ?3, server_id = ?4, updated_at_ms = ?5, next_attempt_at_ms = NULL,
@@ -72,11 +72,11 @@ impl Changes {
     }
 
     /// Writes the sums.
-    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn write(&self, connection: &Connection) -> Result<(), Fault> {
         if self.counts.iter().any(|c| c.by != 0) {
-            let mut statement = connection.prepare_cached(
+            let mut statement = connection.prepare(
                 "INSERT INTO counts (run_id, state, server_id, count) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (run_id, state, server_id) DO UPDATE SET count = count + excluded.count",
+                 ON CONFLICT (run_id, state, server_id) DO UPDATE SET count = counts.count + excluded.count",
             )?;
             for change in self.counts.iter().filter(|c| c.by != 0) {
                 let server = change.server.map_or(0, |server| server.0);
@@ -84,7 +84,7 @@ impl Changes {
             }
         }
         for (run, count) in &self.resent {
-            connection.prepare_cached("UPDATE runs SET resent = resent + ?2 WHERE id = ?1")?.execute([run.0, *count])?;
+            connection.prepare("UPDATE runs SET resent = resent + ?2 WHERE id = ?1")?.execute([run.0, *count])?;
         }
         Ok(())
     }
@@ -110,10 +110,23 @@ struct Page<'a> {
 }
 
 impl Writer {
-    /// Writes a group commit. If this returns an error, nothing of it is in the ledger.
-    pub(super) fn commit(&mut self, commit: &Commit) -> Result<CommitReceipt, LedgerError> {
+    /// Writes a group commit. If this returns an error, nothing of it is in the ledger, unless that is undecided: then the same commit
+    /// is repeated, and no other one may come before.
+    pub(super) fn commit(&mut self, commit: &Arc<Commit>) -> Result<CommitReceipt, LedgerError> {
         let started = Instant::now();
         self.now_ms = self.now_ms.max(commit.now_ms);
+        if let Some((undecided, written)) = self.undecided.take_if(|(undecided, _)| Arc::ptr_eq(undecided, commit)) {
+            match self.book.decide() {
+                Ok(true) => return Ok(self.committed(written, started)),
+                Ok(false) => {}
+                Err(error) => {
+                    self.undecided = Some((undecided, written));
+                    let kind = if error.is_transient() { LedgerErrorKind::Undecided } else { error.kind };
+                    return Err(LedgerError { kind, ..error });
+                }
+            }
+        }
+        self.undecided = None;
         let mut page = Page {
             runs: &mut self.runs,
             epoch: self.book.epoch,
@@ -125,7 +138,7 @@ impl Writer {
             taken_up: Vec::new(),
             begun: Vec::new(),
         };
-        self.book.transaction(|connection| {
+        let done = self.book.transaction(|connection| {
             page.write_outcomes(connection, &commit.outcomes)?;
             page.write_claims(connection, &commit.claims)?;
             page.changes.write(connection)?;
@@ -136,8 +149,23 @@ impl Writer {
                 suppressions::add(connection, suppression)?;
             }
             Ok(())
-        })?;
+        });
         let Page { seqs, taken_up, changes, begun, dead, .. } = page;
+        let written = Written { seqs, taken_up, changes, begun, dead };
+        match done {
+            Ok(()) => Ok(self.committed(written, started)),
+            Err(error) => {
+                if error.kind == LedgerErrorKind::Undecided {
+                    self.undecided = Some((Arc::clone(commit), written));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// What follows once a commit is durable.
+    fn committed(&mut self, written: Written, started: Instant) -> CommitReceipt {
+        let Written { seqs, taken_up, changes, begun, dead } = written;
         self.note_suppressed(dead.iter());
         for run in begun {
             if let Some(state) = self.runs.get_mut(&run) {
@@ -150,8 +178,17 @@ impl Writer {
                 state.to_resend.remove(&seq);
             }
         }
-        Ok(CommitReceipt { seqs, changes, took: started.elapsed() })
+        CommitReceipt { seqs, changes, took: started.elapsed() }
     }
+}
+
+/// What a group commit has written.
+pub(super) struct Written {
+    seqs: Vec<Option<u64>>,
+    changes: Changes,
+    dead: Vec<Suppression>,
+    taken_up: Vec<(RunId, u64)>,
+    begun: Vec<RunId>,
 }
 
 impl Page<'_> {
@@ -171,7 +208,7 @@ impl Page<'_> {
         if outcomes.is_empty() {
             return Ok(());
         }
-        let mut end_claimed = connection.prepare_cached(END_CLAIMED)?;
+        let mut end_claimed = connection.prepare(END_CLAIMED)?;
         for outcome in outcomes {
             match outcome.seq {
                 Some(seq) => self.write_outcome(connection, &mut end_claimed, outcome, seq)?,
@@ -184,7 +221,7 @@ impl Page<'_> {
     fn write_outcome(
         &mut self,
         connection: &Connection,
-        end_claimed: &mut CachedStatement<'_>,
+        end_claimed: &mut Statement<'_>,
         outcome: &OutcomeRecord,
         seq: u64,
     ) -> Result<(), Fault> {
@@ -236,11 +273,11 @@ impl Page<'_> {
 
     /// Has the recipient suppressed, of whom the server said that there is no such mailbox.
     fn note_dead(&mut self, connection: &Connection, outcome: &OutcomeRecord, seq: u64, server: Option<i64>) -> Result<(), Fault> {
-        let mut statement = connection.prepare_cached(
+        let mut statement = connection.prepare(
             "SELECT recipient, (SELECT name FROM servers WHERE id = ?3) FROM messages WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
         )?;
-        let (recipient, server): (String, Option<String>) =
-            statement.query_row(params![outcome.run_id.0, seq.cast_signed(), server], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let found = statement.row(params![outcome.run_id.0, seq.cast_signed(), server], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let Some((recipient, server)): Option<(String, Option<String>)> = found else { return Ok(()) };
         let namespace = self.run(outcome.run_id)?.namespace.clone();
         self.dead.push(Suppression {
             namespace,
@@ -262,12 +299,12 @@ impl Page<'_> {
             return Err(refused(connection, run, seq, &format!("to become {fate}")));
         };
         if outcome.disposition == Disposition::Released {
-            connection.prepare_cached(RELEASE)?.execute(params![run.0, id, self.now_ms])?;
+            connection.prepare(RELEASE)?.execute(params![run.0, id, self.now_ms])?;
             return Ok(from);
         }
         let columns = Columns::of(&outcome.disposition, self.now_ms);
         let reply = outcome.reply.as_deref().map(|reply| shortened(reply, REPLY_CHARS));
-        let mut end = connection.prepare_cached(END_WAITING)?;
+        let mut end = connection.prepare(END_WAITING)?;
         let (number, now) = (fate.number(), self.now_ms);
         end.execute(params![run.0, id, number, now, columns.at_ms, reply, columns.fields, from.number(), columns.refusals])?;
         Ok(from)
@@ -285,7 +322,7 @@ impl Page<'_> {
         let fate = outcome.disposition.fate();
         let server = outcome.server.map(|server| server.0);
         let reply = outcome.reply.as_deref().map(|reply| shortened(reply, REPLY_CHARS));
-        connection.prepare_cached(APPEND)?.execute(params![
+        connection.prepare(APPEND)?.execute(params![
             outcome.run_id.0,
             seq.cast_signed(),
             outcome.recipient.as_ref(),
@@ -304,7 +341,7 @@ impl Page<'_> {
         if claims.is_empty() {
             return Ok(());
         }
-        let mut append = connection.prepare_cached(APPEND)?;
+        let mut append = connection.prepare(APPEND)?;
         for claim in claims {
             if let Some(state) = self.runs.get(&claim.run_id).filter(|state| state.suppressing.anybody)
                 && let Some((why, hash)) = suppressions::why(connection, state, self.keys, claim)?
@@ -342,7 +379,7 @@ impl Page<'_> {
         let (run, why) = (claim.run_id, shortened(why, REPLY_CHARS));
         let Some(seq) = claim.seq else {
             let seq = self.next_seq(run)?;
-            let mut append = connection.prepare_cached(APPEND)?;
+            let mut append = connection.prepare(APPEND)?;
             let (state, recipient) = (Fate::Suppressed.number(), hash.unwrap_or(&claim.recipient));
             append.execute(params![run.0, seq.cast_signed(), recipient, state, 0, None::<i64>, self.now_ms, why, self.epoch])?;
             self.changes.add(run, Fate::Suppressed, None, 1);
@@ -353,7 +390,7 @@ impl Page<'_> {
         };
         // That it is not sent again does not tell whether it was sent before.
         let fate = if row.may_have_been_mailed() { Fate::Unknown } else { Fate::Suppressed };
-        connection.prepare_cached(SUPPRESS)?.execute(params![run.0, seq.cast_signed(), fate.number(), self.now_ms, why, hash])?;
+        connection.prepare(SUPPRESS)?.execute(params![run.0, seq.cast_signed(), fate.number(), self.now_ms, why, hash])?;
         self.changes.add(run, row.fate, None, -1);
         self.changes.add(run, fate, row.server.filter(|_| fate == Fate::Unknown), 1);
         self.taken_up.push((run, seq));
@@ -366,7 +403,7 @@ impl Page<'_> {
             return Ok(());
         }
         connection
-            .prepare_cached("UPDATE runs SET first_claimed_at_ms = coalesce(first_claimed_at_ms, ?2) WHERE id = ?1")?
+            .prepare("UPDATE runs SET first_claimed_at_ms = coalesce(first_claimed_at_ms, ?2) WHERE id = ?1")?
             .execute([run.0, self.now_ms])?;
         self.begun.push(run);
         Ok(())
@@ -389,7 +426,7 @@ impl Page<'_> {
         if resent {
             self.changes.add_resent(run, 1);
         }
-        connection.prepare_cached(RECLAIM)?.execute(params![
+        connection.prepare(RECLAIM)?.execute(params![
             run.0,
             seq.cast_signed(),
             claim.attempt,
@@ -430,12 +467,10 @@ impl Row {
 }
 
 pub(super) fn row(connection: &Connection, run: RunId, seq: u64) -> Result<Option<Row>, Fault> {
-    let mut statement = connection.prepare_cached(ROW)?;
-    let found = statement
-        .query_row(params![run.0, seq.cast_signed()], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
-        })
-        .optional()?;
+    let mut statement = connection.prepare(ROW)?;
+    let found = statement.row(params![run.0, seq.cast_signed()], |row| {
+        Ok((row.get::<i64>(0)?, row.get::<Option<i64>>(1)?, row.get::<i64>(2)?, row.get::<i64>(3)?))
+    })?;
     Ok(found.and_then(|(number, server, epoch, resent)| Some(Row { fate: Fate::from_number(number)?, server, epoch, resent })))
 }
 
@@ -479,8 +514,10 @@ impl<'a> Columns<'a> {
 fn write_bars(connection: &Connection, bars: &[NewBar], now_ms: i64) -> Result<(), Fault> {
     for NewBar { run_id, server, bar } in bars {
         connection
-            .prepare_cached(
-                "INSERT OR REPLACE INTO guards (run_id, server_id, reason, message, spec_hash, since_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            .prepare(
+                "INSERT INTO guards (run_id, server_id, reason, message, spec_hash, since_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (run_id, server_id) DO UPDATE SET reason = excluded.reason, message = excluded.message,
+                    spec_hash = excluded.spec_hash, since_ms = excluded.since_ms",
             )?
             .execute(params![run_id.0, server.0, bar.reason.as_str(), bar.message, bar.work_hash.cast_signed(), now_ms])?;
     }
@@ -512,9 +549,9 @@ fn write_usage(connection: &Connection, commit: &Commit, seqs: &[Option<u64>]) -
 /// Adds to the usage of a key in a minute.
 pub(super) fn add_usage(connection: &Connection, key: &str, minute: i64, by: i64) -> Result<(), Fault> {
     connection
-        .prepare_cached(
+        .prepare(
             "INSERT INTO usage (minute, key, count) VALUES (?1, ?2, ?3)
-             ON CONFLICT (minute, key) DO UPDATE SET count = count + excluded.count",
+             ON CONFLICT (minute, key) DO UPDATE SET count = usage.count + excluded.count",
         )?
         .execute(params![minute, key, by])?;
     Ok(())

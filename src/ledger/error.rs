@@ -23,6 +23,11 @@ pub enum LedgerErrorKind {
     Locked,
     /// Reading or writing failed, or the file was moved.
     Io,
+    /// The database cannot be reached. Sending resumes when it answers.
+    Unreachable,
+    /// The line to the database was lost while a write ended: whether it was applied is known once it can be reached. The same call
+    /// must be repeated.
+    Undecided,
     /// The log was moved, replaced or deleted while it was open: only a restart helps.
     LogLost,
     /// The file is not a ledger, or is damaged.
@@ -57,7 +62,15 @@ impl LedgerError {
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self.kind, LedgerErrorKind::Full | LedgerErrorKind::Locked | LedgerErrorKind::Io | LedgerErrorKind::NotPermitted)
+        matches!(
+            self.kind,
+            LedgerErrorKind::Full
+                | LedgerErrorKind::Locked
+                | LedgerErrorKind::Io
+                | LedgerErrorKind::Unreachable
+                | LedgerErrorKind::Undecided
+                | LedgerErrorKind::NotPermitted
+        )
     }
 
     /// Whether only an operator can fix it. False when another process has the ledger: that one reports the status.
@@ -83,13 +96,43 @@ impl LedgerError {
                 "{} has reached the size limit of this process or of its file system ({error}); raise `ulimit -f`, or choose another state folder with --state",
                 path.display()
             ),
-            _ => message_of(kind, path, &error.to_string()),
+            _ => message_of(kind, &path.display(), &error.to_string()),
         };
         Self::new(kind, message)
     }
 
-    /// Converts an error of SQLite about the file at `path`.
-    pub(super) fn from_sql(path: &Path, error: &rusqlite::Error) -> Self {
+    /// Converts an error of PostgreSQL, or of the line to it.
+    pub(super) fn from_postgres(name: &impl fmt::Display, error: &tokio_postgres::Error) -> Self {
+        use LedgerErrorKind as Kind;
+        let Some(database) = error.as_db_error() else {
+            let cause = super::database::cause(error);
+            return Self::new(Kind::Unreachable, format!("the ledger at {name}: the connection was lost ({cause})"));
+        };
+        let (code, said) = (database.code().code(), database.message());
+        let kind = match code {
+            "53100" => Kind::Full,
+            // Of a lock, of a statement that took too long, of two transactions that wait for each other.
+            "55P03" | "57014" | "40P01" | "40001" => Kind::Locked,
+            "28000" | "28P01" | "3D000" | "3F000" | "42501" | "25006" | "0A000" => Kind::NotPermitted,
+            _ if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => Kind::Unreachable,
+            _ => Kind::Corrupt,
+        };
+        let message = match kind {
+            Kind::Full => format!("the disk of the database {name} is full: {said}; make room; sending then resumes automatically"),
+            Kind::Locked => {
+                format!("the database {name} is busy: {said}; end the program that holds it up; sending then resumes automatically")
+            }
+            Kind::NotPermitted => format!("the database {name} refuses: {said}; check user, password and grants in the URL of --ledger"),
+            Kind::Unreachable => format!("the database {name} is not available: {said}; sending resumes when it is"),
+            _ => format!(
+                "{name} is not a ledger or is damaged (SQLSTATE {code}: {said}); restore it from a backup, or name another schema in the URL of --ledger"
+            ),
+        };
+        Self::new(kind, message)
+    }
+
+    /// Converts an error of SQLite about the file of this name.
+    pub(super) fn from_sql(name: &impl fmt::Display, error: &rusqlite::Error) -> Self {
         use LedgerErrorKind as Kind;
         let kind = match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Kind::Full,
@@ -99,13 +142,12 @@ impl LedgerError {
             // The file is damaged or no database at all, or a table or value was not written by this program.
             _ => Kind::Corrupt,
         };
-        Self::new(kind, message_of(kind, path, &error.to_string()))
+        Self::new(kind, message_of(kind, name, &error.to_string()))
     }
 }
 
-fn message_of(kind: LedgerErrorKind, path: &Path, cause: &str) -> String {
+fn message_of(kind: LedgerErrorKind, path: &impl fmt::Display, cause: &str) -> String {
     use LedgerErrorKind as Kind;
-    let path = path.display();
     match kind {
         Kind::Full => format!("the disk is full: {path} cannot be written; make room; sending then resumes automatically"),
         Kind::Locked => {
@@ -125,6 +167,7 @@ fn message_of(kind: LedgerErrorKind, path: &Path, cause: &str) -> String {
 #[derive(Debug)]
 pub(super) enum Fault {
     Sql(rusqlite::Error),
+    Postgres(tokio_postgres::Error),
     Ledger(LedgerError),
 }
 
@@ -133,9 +176,18 @@ impl Fault {
         Self::Ledger(LedgerError::new(LedgerErrorKind::Conflict, format!("the ledger refused a write that contradicts it: {message}")))
     }
 
-    pub(super) fn at(self, path: &Path) -> LedgerError {
+    /// Whether the database itself refused: what was asked did not happen.
+    pub(super) fn is_told_by_database(&self) -> bool {
         match self {
-            Self::Sql(error) => LedgerError::from_sql(path, &error),
+            Self::Postgres(error) => error.as_db_error().is_some(),
+            Self::Sql(_) | Self::Ledger(_) => false,
+        }
+    }
+
+    pub(super) fn at(self, name: &impl fmt::Display) -> LedgerError {
+        match self {
+            Self::Sql(error) => LedgerError::from_sql(name, &error),
+            Self::Postgres(error) => LedgerError::from_postgres(name, &error),
             Self::Ledger(error) => error,
         }
     }
@@ -144,6 +196,12 @@ impl Fault {
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for Fault {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Postgres(error)
     }
 }
 

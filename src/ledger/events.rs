@@ -5,9 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::{
+    database::{Connection, params},
     error::{Fault, LedgerError},
     mailed::{Concerned, person},
     rollouts, standing, suppressions,
@@ -162,21 +161,21 @@ impl Page<'_> {
         if let Some(runs) = self.sent.get(server) {
             return Ok(runs.clone());
         }
-        let mut statement = self.connection.prepare_cached(
+        let mut statement = self.connection.prepare(
             "SELECT DISTINCT r.id, r.namespace, r.campaign, r.run, r.topic, s.id FROM servers s
              JOIN counts c ON c.server_id = s.id JOIN runs r ON r.id = c.run_id WHERE s.name = ?1 ORDER BY r.id DESC LIMIT ?2",
         )?;
-        let runs = statement.query_map(params![server, RUNS_MAX], |row| {
+        let runs: Vec<SentRun> = statement.all(params![server, RUNS_MAX], |row| {
             Ok(SentRun {
                 id: row.get(0)?,
-                namespace: row.get::<_, String>(1)?.into(),
+                namespace: row.get::<String>(1)?.into(),
                 campaign: row.get(2)?,
                 name: row.get(3)?,
-                topic: row.get::<_, Option<String>>(4)?.map(Into::into),
+                topic: row.get::<Option<String>>(4)?.map(Into::into),
                 server: row.get(5)?,
             })
         })?;
-        let runs: Arc<[SentRun]> = runs.collect::<Result<Vec<_>, _>>()?.into();
+        let runs: Arc<[SentRun]> = runs.into();
         self.sent.insert(server.to_owned(), runs.clone());
         Ok(runs)
     }
@@ -191,26 +190,26 @@ impl Page<'_> {
         if reference.ledger != self.ledger {
             return Ok(None);
         }
-        let mut statement = self.connection.prepare_cached(
+        let mut statement = self.connection.prepare(
             "SELECT r.namespace, r.topic, m.recipient, m.server_id, m.state, s.name, m.updated_at_ms FROM messages m
              JOIN runs r ON r.id = m.run_id LEFT JOIN servers s ON s.id = m.server_id
              WHERE m.run_id = ?1 AND m.partition = ?2 AND m.seq = ?3",
         )?;
         let key = [i64::from(reference.run), i64::from(reference.partition), i64::from(reference.seq)];
-        let found = statement.query_row(key, |row| {
+        let found = statement.row(key, |row| {
             let found = Found {
                 run: key[0],
-                namespace: row.get::<_, String>(0)?.into(),
-                topic: row.get::<_, Option<String>>(1)?.map(Into::into),
+                namespace: row.get::<String>(0)?.into(),
+                topic: row.get::<Option<String>>(1)?.map(Into::into),
                 partition: key[1],
                 seq: key[2],
-                person: canonical(&row.get::<_, String>(2)?).into_owned(),
+                person: canonical(&row.get::<String>(2)?).into_owned(),
                 server: row.get(3)?,
-                accepted_at_ms: if row.get::<_, i64>(4)? == Fate::Accepted.number() { row.get(6)? } else { None },
+                accepted_at_ms: if row.get::<i64>(4)? == Fate::Accepted.number() { row.get(6)? } else { None },
             };
-            Ok((found, row.get::<_, i64>(4)?, row.get::<_, Option<String>>(5)?))
-        });
-        Ok(found.optional()?.and_then(|(found, state, name)| {
+            Ok((found, row.get::<i64>(4)?, row.get::<Option<String>>(5)?))
+        })?;
+        Ok(found.and_then(|(found, state, name)| {
             let may_have_left = !matches!(Fate::from_number(state), None | Some(Fate::RenderFailed | Fate::Withdrawn | Fate::Suppressed));
             let is_its = server.is_none_or(|server| name.as_deref() == Some(server));
             (may_have_left && is_its).then_some(found)
@@ -218,8 +217,7 @@ impl Page<'_> {
     }
 
     fn is_run_of(&self, run: u32, namespace: &str) -> Result<bool, Fault> {
-        let mut statement = self.connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM runs WHERE id = ?1 AND namespace = ?2)")?;
-        Ok(statement.query_row(params![i64::from(run), namespace], |row| row.get(0))?)
+        self.connection.value("SELECT EXISTS (SELECT 1 FROM runs WHERE id = ?1 AND namespace = ?2)", params![run, namespace])
     }
 
     fn of_message(&mut self, event: &Event, found: &Found) -> Result<(), Fault> {
@@ -248,9 +246,9 @@ impl Page<'_> {
     /// Writes an event and counts it, unless one of its kind is there; returns whether it is new.
     fn insert(&mut self, event: &Event, run: i64, row: (i64, i64), person: &str, server: Option<i64>) -> Result<bool, Fault> {
         let at_ms = self.at_ms(event);
-        let mut statement = self.connection.prepare_cached(
-            "INSERT OR IGNORE INTO events (run_id, partition, seq, kind, person, server_id, at_ms, source, detail)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        let mut statement = self.connection.prepare(
+            "INSERT INTO events (run_id, partition, seq, kind, person, server_id, at_ms, source, detail)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
         )?;
         let detail = shortened(&event.detail, DETAIL_CHARS);
         let kind = event.kind.number();
@@ -266,14 +264,14 @@ impl Page<'_> {
             EventKind::Complaint => "UPDATE runs SET complained = complained + 1 WHERE id = ?1",
             EventKind::Unsubscribed => "UPDATE runs SET unsubscribed = unsubscribed + 1 WHERE id = ?1",
         };
-        self.connection.prepare_cached(column)?.execute([run])?;
+        self.connection.prepare(column)?.execute([run])?;
         if matches!(event.kind, EventKind::HardBounce | EventKind::Complaint) {
             rollouts::count(self.connection, run, row.1, event.kind == EventKind::HardBounce)?;
         }
         self.connection
-            .prepare_cached(
+            .prepare(
                 "INSERT INTO feedback (hour, run_id, server_id, kind, count) VALUES (?1, ?2, ?3, ?4, 1)
-                 ON CONFLICT (hour, run_id, server_id, kind) DO UPDATE SET count = count + 1",
+                 ON CONFLICT (hour, run_id, server_id, kind) DO UPDATE SET count = feedback.count + 1",
             )?
             .execute([self.now_ms.div_euclid(HOUR_MS), run, server.unwrap_or(0), kind])?;
         Ok(true)
@@ -305,13 +303,12 @@ impl Page<'_> {
 
 /// What was reported as spam, and how much was accepted, by the namespace of runs that are open or were closed since.
 pub(super) fn complaints(connection: &Connection, since_ms: i64) -> Result<BTreeMap<String, Complaints>, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT r.namespace, sum(r.complained), coalesce(sum((SELECT sum(c.count) FROM counts c WHERE c.run_id = r.id AND c.state = ?2)), 0)
+    let mut statement = connection.prepare(
+        "SELECT r.namespace, CAST(sum(r.complained) AS BIGINT),
+            CAST(coalesce(sum((SELECT sum(c.count) FROM counts c WHERE c.run_id = r.id AND c.state = ?2)), 0) AS BIGINT)
          FROM runs r WHERE r.closed_at_ms IS NULL OR r.closed_at_ms >= ?1 GROUP BY r.namespace",
     )?;
-    let found = statement.query_map([since_ms, Fate::Accepted.number()], |row| {
-        let complained = row.get::<_, i64>(1)?.max(0).cast_unsigned();
-        Ok((row.get(0)?, Complaints { complained, accepted: row.get::<_, i64>(2)?.max(0).cast_unsigned() }))
-    })?;
-    Ok(found.collect::<Result<_, _>>()?)
+    statement.all([since_ms, Fate::Accepted.number()], |row| {
+        Ok((row.get(0)?, Complaints { complained: row.count(1)?, accepted: row.count(2)? }))
+    })
 }

@@ -5,13 +5,12 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{
-    Generation, Ledger, LedgerError, LedgerErrorKind, LedgerReader, RunCounts, RunId, RunKey, RunRecord, SentAlike, ServerRecord, SpecHash,
-    StandingOf, generations,
+    Generation, Ledger, LedgerError, LedgerErrorKind, LedgerReader, Location, RunCounts, RunId, RunKey, RunRecord, SentAlike, ServerRecord,
+    SpecHash, StandingOf, generations,
 };
 use crate::feedback::Complaints;
 
@@ -91,8 +90,8 @@ impl RecordedFacts {
     ///
     /// # Errors
     /// As [`LedgerReader::open`], except that a missing ledger is not an error.
-    pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
-        match LedgerReader::open(state_dir) {
+    pub fn open(location: impl Into<Location>) -> Result<Self, LedgerError> {
+        match LedgerReader::open(location) {
             Ok(reader) => Ok(Self { reader: Some(Arc::new(Mutex::new(reader))) }),
             Err(error) if error.kind == LedgerErrorKind::Missing => Ok(Self { reader: None }),
             Err(error) => Err(error),

@@ -2,10 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use rusqlite::{Connection, params};
-
 use super::{
     Changes, Ledger, LedgerError, LedgerReader, RunId,
+    database::{Connection, params},
     error::Fault,
     history,
     suppressions::{self, hashes},
@@ -42,9 +41,9 @@ impl Ledger {
     /// Then something may have been removed already; asking again removes the rest.
     pub async fn forget(&self, address: &str, namespace: Option<&str>, keys: Keys, now_ms: i64) -> Result<Forgotten, LedgerError> {
         let person = canonical(address).into_owned();
-        let state_dir = self.shared.state_dir.clone();
+        let location = self.shared.location.clone();
         let (wanted, only) = (person.clone(), namespace.map(str::to_owned));
-        let search = move || find(&LedgerReader::open(&state_dir)?, &wanted, only.as_deref());
+        let search = move || find(&LedgerReader::open(location)?, &wanted, only.as_deref());
         let checked = keys.clone();
         self.call(move |writer| writer.check_keys(&checked)).await?;
         self.set_keys(keys.clone()).await?;
@@ -95,11 +94,10 @@ impl Writer {
                 "SELECT namespace FROM runs WHERE ?1 IS NULL OR namespace = ?1 UNION
                  SELECT namespace FROM suppressions WHERE ?1 IS NULL OR namespace = ?1 UNION SELECT ?1 WHERE ?1 IS NOT NULL",
             )?;
-            let namespaces: Vec<String> = statement.query_map([namespace], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            let namespaces: Vec<String> = statement.all([namespace], |row| row.get(0))?;
             let (mut added, mut removed) = (Vec::new(), 0);
             for namespace in namespaces {
-                removed +=
-                    connection.execute("DELETE FROM suppressions WHERE namespace = ?1 AND person = ?2", [&namespace, person])? as u64;
+                removed += connection.execute("DELETE FROM suppressions WHERE namespace = ?1 AND person = ?2", [&namespace, person])?;
                 let suppression = Suppression {
                     person: Person::read(hash(keys, &namespace, person)?),
                     namespace: namespace.into(),
@@ -119,7 +117,7 @@ impl Writer {
     }
 
     fn erase(&mut self, person: &str, keys: &Keys, found: &Found, now_ms: i64) -> Result<Forgotten, LedgerError> {
-        self.book.read(|connection| Ok(connection.execute_batch("PRAGMA secure_delete = ON")?))?;
+        self.book.read(Connection::overwrite_what_is_deleted)?;
         let begun: Vec<RunId> = self.runs.keys().copied().collect();
         let forgotten = self.book.transaction(|connection| {
             let mut forgotten = Forgotten::default();
@@ -131,14 +129,17 @@ impl Writer {
             changes.write(connection)?;
             for (run, namespace) in &found.runs {
                 let hash = hash(keys, namespace, person)?;
-                forgotten.events += connection.execute(
-                    "UPDATE OR REPLACE events SET person = ?3, detail = '' WHERE run_id = ?1 AND person = ?2",
+                // Somebody who was forgotten before, and written to again, may have an event of the same kind.
+                connection.execute(
+                    "DELETE FROM events WHERE run_id = ?1 AND person = ?3 AND EXISTS (SELECT 1 FROM events known WHERE known.run_id = ?1
+                        AND known.person = ?2 AND known.partition = events.partition AND known.seq = events.seq AND known.kind = events.kind)",
                     params![run.0, person, hash],
-                )? as u64;
+                )?;
+                forgotten.events += connection
+                    .execute("UPDATE events SET person = ?3, detail = '' WHERE run_id = ?1 AND person = ?2", params![run.0, person, hash])?;
                 // What is wrong with a row may quote it in any spelling.
                 forgotten.bad_rows += connection
-                    .execute("DELETE FROM bad_rows WHERE run_id = ?1 AND instr(lower(what), ?2) > 0", params![run.0, person])?
-                    as u64;
+                    .execute("DELETE FROM bad_rows WHERE run_id = ?1 AND instr(lower(what), ?2) > 0", params![run.0, person])?;
             }
             // A condition may quote a reply, and a reply the address.
             history::erase(connection, person)?;
@@ -150,16 +151,13 @@ impl Writer {
 
     /// Rewrites the database and empties its log, so that nothing that was removed is left in either.
     fn rewrite(&mut self) -> Result<(), LedgerError> {
-        self.book.connection.flush_prepared_statement_cache();
         self.book.read(|connection| {
-            connection.execute_batch("VACUUM")?;
-            let is_busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-            if is_busy {
-                return Err(Fault::conflict(format_args!(
-                    "the address is removed from the ledger, but its log could not be emptied while another program reads the ledger; end that program, and repeat the command"
-                )));
+            if connection.rewrite()? {
+                return Ok(());
             }
-            Ok(())
+            Err(Fault::conflict(format_args!(
+                "the address is removed from the ledger, but its log could not be emptied while another program reads the ledger; end that program, and repeat the command"
+            )))
         })
     }
 }
@@ -188,7 +186,7 @@ fn erase_message(
     }
     let updated_at = if fate == row.fate { None } else { Some(now_ms) };
     connection
-        .prepare_cached(
+        .prepare(
             "UPDATE messages SET recipient = ?3, reply = NULL, fields = NULL, refusals = NULL, state = ?4, next_attempt_at_ms = NULL,
                 updated_at_ms = coalesce(?5, updated_at_ms)
              WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
@@ -196,7 +194,7 @@ fn erase_message(
         .execute(params![run.0, seq.cast_signed(), hash, fate.number(), updated_at])?;
     forgotten.messages += 1;
     forgotten.events += connection
-        .prepare_cached("UPDATE events SET detail = '' WHERE run_id = ?1 AND partition = 0 AND seq = ?2")?
-        .execute(params![run.0, seq.cast_signed()])? as u64;
+        .prepare("UPDATE events SET detail = '' WHERE run_id = ?1 AND partition = 0 AND seq = ?2")?
+        .execute(params![run.0, seq.cast_signed()])?;
     Ok(())
 }

@@ -5,10 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::{
     Generation, SentAlike, SpecHash,
+    database::{Connection, params},
     error::{Fault, LedgerError},
     writer::Writer,
 };
@@ -23,18 +22,20 @@ impl Writer {
             return Ok(unchanged);
         }
         self.book.transaction(|connection| {
-            let mut statement = connection.prepare_cached(
+            let mut statement = connection.prepare(
                 "INSERT INTO objects (kind, namespace, name, spec_hash, generation, created_at_ms) VALUES (?1, ?2, ?3, ?4, 1, ?5)
                  ON CONFLICT (kind, namespace, name) DO UPDATE
-                 SET generation = generation + (spec_hash <> excluded.spec_hash), spec_hash = excluded.spec_hash
+                 SET generation = CASE WHEN objects.spec_hash = excluded.spec_hash THEN objects.generation ELSE objects.generation + 1 END,
+                    spec_hash = excluded.spec_hash
                  RETURNING generation, created_at_ms",
             )?;
             let mut generations = Vec::with_capacity(specs.len());
             for spec in specs {
                 let (key, hash) = (&spec.key, spec.spec_hash.cast_signed());
-                generations.push(statement.query_row(params![spec.kind, key.namespace, key.name, hash, now_ms], |row| {
+                let written = statement.row(params![spec.kind, key.namespace, key.name, hash, now_ms], |row| {
                     Ok(Generation { number: row.get(0)?, created_at_ms: row.get(1)? })
-                })?);
+                })?;
+                generations.push(written.unwrap_or(first(now_ms)));
             }
             Ok(generations)
         })
@@ -71,16 +72,15 @@ pub(super) fn alike(connection: &Connection, asked: &[SentAlike]) -> Result<Vec<
 }
 
 fn names_alike(connection: &Connection, asked: &SentAlike) -> Result<Arc<[String]>, Fault> {
-    // By the hash alone: a campaign of a kind and namespace with thousands would be looked for among all of them.
-    let mut statement = connection.prepare_cached(
-        "SELECT o.name FROM objects o INDEXED BY objects_by_hash JOIN runs r ON r.namespace = o.namespace AND r.campaign = o.name
-         WHERE o.spec_hash = ?1 AND o.kind = ?2 AND o.namespace = ?3 AND r.run = ?4 AND r.started_at_ms >= ?5
+    // By the hash alone, which what is joined to the kind brings about: one of a namespace with thousands would be looked for among all.
+    let mut statement = connection.prepare(
+        "SELECT o.name FROM objects o JOIN runs r ON r.namespace = o.namespace AND r.campaign = o.name
+         WHERE o.spec_hash = ?1 AND o.kind || '' = ?2 AND o.namespace = ?3 AND r.run = ?4 AND r.started_at_ms >= ?5
          ORDER BY o.name",
     )?;
     let SentAlike { run, message, since_ms } = asked;
     let hash = message.spec_hash.cast_signed();
-    let names = statement.query_map(params![hash, message.kind, run.namespace, run.run, since_ms], |row| row.get(0))?;
-    Ok(names.collect::<Result<_, _>>()?)
+    statement.all(params![hash, message.kind, run.namespace, run.run, since_ms], |row| row.get(0))
 }
 
 /// The generation of an object that was never read before.
@@ -90,15 +90,15 @@ pub(super) const fn first(now_ms: i64) -> Generation {
 
 /// The recorded generation of each object, with the hash of its spec.
 fn recorded(connection: &Connection, specs: &[SpecHash]) -> Result<Vec<Option<(Generation, u64)>>, Fault> {
-    let mut statement = connection
-        .prepare_cached("SELECT generation, created_at_ms, spec_hash FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3")?;
+    let mut statement =
+        connection.prepare("SELECT generation, created_at_ms, spec_hash FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3")?;
     let mut recorded = Vec::with_capacity(specs.len());
     for SpecHash { kind, key, .. } in specs {
-        let found = statement.query_row(params![kind, key.namespace, key.name], |row| {
+        let found = statement.row(params![kind, key.namespace, key.name], |row| {
             let generation = Generation { number: row.get(0)?, created_at_ms: row.get(1)? };
-            Ok((generation, row.get::<_, i64>(2)?.cast_unsigned()))
-        });
-        recorded.push(found.optional()?);
+            Ok((generation, row.get::<i64>(2)?.cast_unsigned()))
+        })?;
+        recorded.push(found);
     }
     Ok(recorded)
 }

@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use rusqlite::{Connection, params};
-
 use super::{
     Changes, HeldMessage, Resumption, RunId,
+    database::{Connection, params},
     error::{Fault, LedgerError},
     writer::Writer,
 };
@@ -17,8 +16,8 @@ use crate::resources::{
 
 /// A person has resumed the run: what came before is no longer held against it.
 const JUDGE_ANEW: &str = "UPDATE runs SET judged_bounced = bounced, judged_complained = complained,
-        judged_accepted = (SELECT coalesce(sum(count), 0) FROM counts WHERE run_id = ?1 AND state = 1),
-        judged_rejected = (SELECT coalesce(sum(count), 0) FROM counts WHERE run_id = ?1 AND state = 3)
+        judged_accepted = (SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM counts WHERE run_id = ?1 AND state = 1),
+        judged_rejected = (SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM counts WHERE run_id = ?1 AND state = 3)
     WHERE id = ?1";
 
 impl Writer {
@@ -35,8 +34,7 @@ impl Writer {
                 resend_unknown(connection, &mut changes, run, now_ms)?;
             }
             if let Some(token) = &resumption.token {
-                let known: Option<String> =
-                    connection.query_row("SELECT resume_handled FROM runs WHERE id = ?1", [run.0], |row| row.get(0))?;
+                let known: Option<String> = connection.value("SELECT resume_handled FROM runs WHERE id = ?1", [run.0])?;
                 let mut handled = Handled::read(known.as_deref().unwrap_or_default());
                 handled.note(token);
                 connection.execute("UPDATE runs SET resume_handled = ?2 WHERE id = ?1", params![run.0, handled.text()])?;
@@ -63,8 +61,7 @@ impl Writer {
 fn end_held(connection: &Connection, changes: &mut Changes, run: RunId, held: ResumeHeld, now_ms: i64) -> Result<(), Fault> {
     let mut statement =
         connection.prepare("SELECT server_id, count(*) FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 7 GROUP BY 1")?;
-    let by_server: Vec<(Option<i64>, i64)> =
-        statement.query_map([run.0], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let by_server: Vec<(Option<i64>, i64)> = statement.all([run.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
     for (server, count) in by_server {
         changes.add(run, Fate::Held, None, -count);
         match held {
@@ -89,8 +86,7 @@ fn end_held(connection: &Connection, changes: &mut Changes, run: RunId, held: Re
 /// Schedules messages of unknown outcome to be resent once their row of the audience is read, since their fields were not kept.
 fn resend_unknown(connection: &Connection, changes: &mut Changes, run: RunId, now_ms: i64) -> Result<(), Fault> {
     let mut statement = connection.prepare("SELECT server_id, count FROM counts WHERE run_id = ?1 AND state = ?2 AND count <> 0")?;
-    let by_server: Vec<(i64, i64)> =
-        statement.query_map([run.0, Fate::Unknown.number()], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let by_server: Vec<(i64, i64)> = statement.all([run.0, Fate::Unknown.number()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     for (server, count) in by_server {
         changes.add(run, Fate::Unknown, (server != 0).then_some(server), -count);
         changes.add(run, Fate::Deferred, None, count);
@@ -106,23 +102,21 @@ fn resend_unknown(connection: &Connection, changes: &mut Changes, run: RunId, no
 }
 
 pub(super) fn bars(connection: &Connection, run: RunId) -> Result<BTreeMap<Arc<str>, Bar>, Fault> {
-    let mut statement = connection.prepare_cached(
+    let mut statement = connection.prepare(
         "SELECT s.name, g.reason, g.message, g.spec_hash FROM guards g JOIN servers s ON s.id = g.server_id WHERE g.run_id = ?1 ORDER BY s.name",
     )?;
-    let bars = statement.query_map([run.0], |row| {
+    statement.all([run.0], |row| {
         // One that another version wrote may have a reason that is unknown here.
-        let reason = Reason::from_name(row.get_ref(1)?.as_str()?).unwrap_or(Reason::RefusedAlike);
-        Ok((row.get(0)?, Bar { reason, message: row.get(2)?, work_hash: row.get::<_, i64>(3)?.cast_unsigned() }))
-    })?;
-    Ok(bars.collect::<Result<_, _>>()?)
+        let reason = Reason::from_name(row.text(1)?).unwrap_or(Reason::RefusedAlike);
+        Ok((row.get::<String>(0)?.into(), Bar { reason, message: row.get(2)?, work_hash: row.get::<i64>(3)?.cast_unsigned() }))
+    })
 }
 
 pub(super) fn held(connection: &Connection, run: RunId, limit: usize) -> Result<Vec<HeldMessage>, Fault> {
-    let mut statement = connection.prepare_cached(
+    let mut statement = connection.prepare(
         "SELECT seq, recipient, coalesce(refusals, '') FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 7 ORDER BY seq LIMIT ?2",
     )?;
-    let held = statement.query_map(params![run.0, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-        Ok(HeldMessage { seq: row.get::<_, i64>(0)?.cast_unsigned(), recipient: row.get(1)?, refusals: row.get(2)? })
-    })?;
-    Ok(held.collect::<Result<_, _>>()?)
+    statement.all(params![run.0, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        Ok(HeldMessage { seq: row.get::<i64>(0)?.cast_unsigned(), recipient: row.get(1)?, refusals: row.get(2)? })
+    })
 }

@@ -2,10 +2,9 @@
 //!
 //! It is bounded: of each object the newest rows are kept, and of all objects together the newest.
 
-use rusqlite::{Connection, Row, params};
-
 use super::{
     Ledger, LedgerReader, RunId,
+    database::{Connection, Row, Value, params},
     error::{Fault, LedgerError},
     writer::Writer,
 };
@@ -107,11 +106,11 @@ impl Writer {
 }
 
 fn write(connection: &Connection, transitions: &[Transition], of_object: i64, all: i64) -> Result<(), Fault> {
-    let mut insert = connection.prepare_cached(
+    let mut insert = connection.prepare(
         "INSERT INTO history (at_ms, kind, namespace, name, generation, what, status, state, reason, message)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
-    let mut trim = connection.prepare_cached(
+    let mut trim = connection.prepare(
         "DELETE FROM history WHERE kind = ?1 AND namespace = ?2 AND name = ?3 AND id <= (SELECT id FROM history
             WHERE kind = ?1 AND namespace = ?2 AND name = ?3 ORDER BY id DESC LIMIT 1 OFFSET ?4)",
     )?;
@@ -132,18 +131,18 @@ fn write(connection: &Connection, transitions: &[Transition], of_object: i64, al
         ])?;
         trim.execute(params![one.kind, namespace, name, of_object])?;
     }
-    connection.prepare_cached("DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?1")?.execute([all])?;
+    connection.prepare("DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?1")?.execute([all])?;
     Ok(())
 }
 
 /// Takes a person's address out of what was recorded, however it is written there; `person` is the canonical form.
 pub(super) fn erase(connection: &Connection, person: &str) -> Result<u64, Fault> {
     let mut statement = connection.prepare("SELECT id, message FROM history WHERE message <> ''")?;
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query(())?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        if is_named(row.get_ref(1)?.as_str().unwrap_or_default(), person) {
-            found.push(row.get::<_, i64>(0)?);
+        if is_named(row.text(1).unwrap_or_default(), person) {
+            found.push(row.get::<i64>(0)?);
         }
     }
     let mut update = connection.prepare("UPDATE history SET message = '' WHERE id = ?1")?;
@@ -165,8 +164,8 @@ fn is_named(message: &str, person: &str) -> bool {
 
 const COLUMNS: &str = "id, at_ms, kind, namespace, name, generation, what, status, state, reason, message";
 
-fn row(row: &Row<'_>) -> rusqlite::Result<HistoryRow> {
-    let key = Key::new(row.get::<_, String>(3)?, row.get::<_, String>(4)?);
+fn row(row: &Row<'_>) -> Result<HistoryRow, Fault> {
+    let key = Key::new(row.get::<String>(3)?, row.get::<String>(4)?);
     let transition = Transition {
         at_ms: row.get(1)?,
         kind: row.get(2)?,
@@ -187,26 +186,31 @@ impl LedgerReader {
     /// # Errors
     /// When the database cannot be read.
     pub fn history(&self, of: &HistoryOf, limit: usize) -> Result<Vec<HistoryRow>, LedgerError> {
-        let (mut clauses, mut values): (Vec<&str>, Vec<rusqlite::types::Value>) =
-            (vec!["id < ?"], vec![of.before.unwrap_or(i64::MAX).into()]);
-        if let Some((kind, key)) = &of.object {
-            clauses.push("kind = ? AND namespace = ? AND name = ?");
-            values.extend([kind.clone().into(), key.namespace.to_string().into(), key.name.to_string().into()]);
-        }
-        for (clause, value) in
-            [("kind = ?", &of.kind), ("what = ?", &of.what), ("instr(lower(namespace || '/' || name), lower(?)) > 0", &of.text)]
-        {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let (before, object) = (of.before.unwrap_or(i64::MAX), of.object.as_ref());
+        let mut values = params![before, limit].to_vec();
+        let mut clauses = vec!["id < ?1".to_owned()];
+        let wanted = [
+            ("kind", object.map(|(kind, _)| &**kind)),
+            ("namespace", object.map(|(_, key)| &*key.namespace)),
+            ("name", object.map(|(_, key)| &*key.name)),
+            ("kind", of.kind.as_deref()),
+            ("what", of.what.as_deref()),
+        ];
+        for (column, value) in wanted {
             if let Some(value) = value {
-                clauses.push(clause);
-                values.push(value.clone().into());
+                values.push(Value::Text(value));
+                clauses.push(format!("{column} = ?{}", values.len()));
             }
         }
-        values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
-        let sql = format!("SELECT {COLUMNS} FROM history WHERE {} ORDER BY id DESC LIMIT ?", clauses.join(" AND "));
+        if let Some(text) = &of.text {
+            values.push(Value::Text(text));
+            clauses.push(format!("instr(lower(namespace || '/' || name), lower(?{})) > 0", values.len()));
+        }
+        let sql = format!("SELECT {COLUMNS} FROM history WHERE {} ORDER BY id DESC LIMIT ?2", clauses.join(" AND "));
         self.read(|connection| {
-            let mut statement = connection.prepare_cached(&sql)?;
-            let rows = statement.query_map(rusqlite::params_from_iter(values), row)?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            let mut statement = connection.prepare(&sql)?;
+            statement.all(&*values, row)
         })
     }
 
@@ -220,8 +224,7 @@ impl LedgerReader {
         );
         self.read(|connection| {
             let mut statement = connection.prepare(&sql)?;
-            let rows = statement.query_map([], |found| Ok(row(found)?.transition))?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            statement.all((), |found| Ok(row(found)?.transition))
         })
     }
 
@@ -244,13 +247,13 @@ impl LedgerReader {
     fn sums(&self, per_ms: i64, since_ms: i64, server: Option<&str>) -> Result<Vec<(i64, Judged)>, LedgerError> {
         self.read(|connection| {
             // By server, so that only the rows of that time are read.
-            let mut statement = connection.prepare_cached(
-                "SELECT r.from_ms / ?1 * ?1 AS at, sum(r.accepted), sum(r.rejected), sum(r.bounced), sum(r.complained)
-                 FROM servers s CROSS JOIN results r ON r.server_id = s.id AND r.from_ms >= ?2
-                 WHERE ?3 IS NULL OR s.name = ?3 GROUP BY at ORDER BY at",
+            let mut statement = connection.prepare(
+                "SELECT r.from_ms / ?1 * ?1 AS at, CAST(sum(r.accepted) AS BIGINT), CAST(sum(r.rejected) AS BIGINT),
+                    CAST(sum(r.bounced) AS BIGINT), CAST(sum(r.complained) AS BIGINT)
+                 FROM servers s CROSS JOIN results r WHERE r.server_id = s.id AND r.from_ms >= ?2
+                    AND (?3 IS NULL OR s.name = ?3) GROUP BY 1 ORDER BY 1",
             )?;
-            let rows = statement.query_map(params![per_ms, since_ms, server], |row| Ok((row.get(0)?, super::standing::judged(row)?)))?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            statement.all(params![per_ms, since_ms, server], |row| Ok((row.get(0)?, super::standing::judged(row)?)))
         })
     }
 
@@ -262,9 +265,9 @@ impl LedgerReader {
         let wanted = [Fate::Rejected, Fate::Expired, Fate::Unknown, Fate::RenderFailed, Fate::Held, Fate::Deferred];
         let wanted = wanted.into_iter().fold(0_i64, |bits, fate| bits | 1 << fate.number());
         self.read(|connection| {
-            let mut statement = connection.prepare_cached(
+            let mut statement = connection.prepare(
                 "SELECT m.recipient, m.state, s.name, m.updated_at_ms, m.reply FROM messages m LEFT JOIN servers s ON s.id = m.server_id
-                 WHERE m.run_id = ?1 AND m.partition = 0 AND (?2 >> m.state) & 1
+                 WHERE m.run_id = ?1 AND m.partition = 0 AND ((?2 >> CAST(m.state AS INTEGER)) & 1) = 1
                     AND m.seq > (SELECT coalesce(max(seq), 0) FROM messages WHERE run_id = ?1 AND partition = 0) - ?3
                  ORDER BY m.seq DESC",
             )?;
@@ -299,12 +302,11 @@ mod tests {
 
     #[test]
     fn the_newest_rows_of_an_object_and_of_all_are_kept() {
-        let connection = Connection::open_in_memory().expect("a database");
-        connection.execute_batch(include_str!("schema.sql")).expect("the schema");
+        let connection = Connection::in_memory().expect("a database");
         for number in 0..30 {
             write(&connection, &[transition("a", number), transition(&format!("b{number}"), number)], 5, 20).expect("written");
         }
-        let ask = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a number");
+        let ask = |sql: &str| connection.value::<i64>(sql, ()).expect("a number");
         assert_eq!(ask("SELECT count(*) FROM history WHERE name = 'a'"), 5);
         assert_eq!(ask("SELECT min(at_ms) FROM history WHERE name = 'a'"), 25);
         assert!(ask("SELECT count(*) FROM history") <= 20, "{}", ask("SELECT count(*) FROM history"));
@@ -313,8 +315,7 @@ mod tests {
 
     #[test]
     fn who_is_forgotten_is_in_no_message() {
-        let connection = Connection::open_in_memory().expect("a database");
-        connection.execute_batch(include_str!("schema.sql")).expect("the schema");
+        let connection = Connection::in_memory().expect("a database");
         let said = |message: &str| Transition { message: message.into(), ..transition("a", 1) };
         let named = [
             "550 <Ann@Example.com> is gone",
@@ -326,7 +327,7 @@ mod tests {
         write(&connection, &[said("550 <bob@example.com> is gone"), said("a mül is a mill")], 50, 50).expect("written");
         assert_eq!(erase(&connection, "ann@example.com").expect("erased"), 1);
         assert_eq!(erase(&connection, "müller@xn--exmple-cua.de").expect("erased"), 3);
-        let left: String = connection.query_row("SELECT group_concat(message) FROM history", [], |row| row.get(0)).expect("a text");
+        let left: String = connection.value("SELECT group_concat(message) FROM history", ()).expect("a text");
         assert!(left.contains("bob@") && left.contains("mill") && !left.to_lowercase().contains("ann@"), "{left}");
     }
 }

@@ -1,9 +1,8 @@
 //! With which keys people were forgotten: whoever uses others neither keeps a hash that counts, nor finds those who have one.
 
-use rusqlite::{Connection, OptionalExtension};
-
 use super::{
     Ledger,
+    database::{Connection, params},
     error::{Fault, LedgerError, LedgerErrorKind},
     writer::Writer,
 };
@@ -31,10 +30,11 @@ impl Ledger {
 impl Writer {
     fn adopt_keys(&mut self, keys: &Keys) -> Result<bool, LedgerError> {
         self.book.transaction(|connection| {
-            connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", [ENTRY, &checks(keys).join(" ")])?;
+            let keep = "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+            connection.execute(keep, params![ENTRY, checks(keys).join(" ")])?;
             let mut statement =
                 connection.prepare("SELECT DISTINCT person FROM suppressions WHERE person >= 'forgotten:' AND person < 'forgotten;'")?;
-            let people = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+            let people: Vec<String> = statement.all((), |row| row.get(0))?;
             let is_known = |person: &String| {
                 let id = person.split(':').nth(1).and_then(|id| id.parse::<u8>().ok());
                 id.is_some_and(|id| keys.ids().any(|known| known == id))
@@ -58,7 +58,7 @@ impl Writer {
 
 /// The check of the key for what is new of the process that last sent.
 fn last(connection: &Connection) -> Result<Option<String>, Fault> {
-    let found: Option<String> = connection.query_row("SELECT value FROM meta WHERE key = ?1", [ENTRY], |row| row.get(0)).optional()?;
+    let found: Option<String> = connection.row("SELECT value FROM meta WHERE key = ?1", [ENTRY], |row| row.get(0))?;
     Ok(found.and_then(|text| text.split(' ').next().map(str::to_owned)))
 }
 

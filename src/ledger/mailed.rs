@@ -10,9 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, params};
-
-use super::{LedgerError, LedgerReader, error::Fault};
+use super::{
+    LedgerError, LedgerReader,
+    database::{Connection, params},
+    error::Fault,
+};
 use crate::{
     audience::canonical,
     feedback::{Event, MessageIdentity},
@@ -99,13 +101,11 @@ impl Search<'_> {
 
     /// The runs that a server has sent, the newest first.
     fn runs(&self, server: &str) -> Result<Vec<SentRun>, Fault> {
-        let mut statement = self.connection.prepare_cached(
+        let mut statement = self.connection.prepare(
             "SELECT DISTINCT r.id, r.namespace, s.id FROM servers s JOIN counts c ON c.server_id = s.id JOIN runs r ON r.id = c.run_id
              WHERE s.name = ?1 ORDER BY r.id DESC",
         )?;
-        let runs = statement
-            .query_map([server], |row| Ok(SentRun { id: row.get(0)?, namespace: row.get::<_, String>(1)?.into(), server: row.get(2)? }))?;
-        Ok(runs.collect::<Result<_, _>>()?)
+        statement.all([server], |row| Ok(SentRun { id: row.get(0)?, namespace: row.get::<String>(1)?.into(), server: row.get(2)? }))
     }
 
     /// Reads the messages of these runs; returns whether there was time for all of them.
@@ -126,7 +126,7 @@ impl Search<'_> {
 
     /// Reads some rows of a run; returns the number of the last, or `None` if there were no more.
     fn stretch(&self, run: &SentRun, after: i64, found: &mut Found) -> Result<Option<i64>, Fault> {
-        let mut statement = self.connection.prepare_cached(
+        let mut statement = self.connection.prepare(
             "SELECT seq, recipient, state, server_id FROM messages WHERE run_id = ?1 AND partition = 0 AND seq > ?2 ORDER BY seq LIMIT ?3",
         )?;
         let mut rows = statement.query(params![run.id, after, ROWS_AT_A_TIME])?;
@@ -134,8 +134,8 @@ impl Search<'_> {
         while let Some(row) = rows.next()? {
             last = Some(row.get(0)?);
             let is_mailed = matches!(Fate::from_number(row.get(2)?), Some(Fate::Claimed | Fate::Accepted | Fate::Unknown));
-            if is_mailed && row.get::<_, Option<i64>>(3)? == Some(run.server) {
-                let recipient = row.get_ref(1)?.as_str().unwrap_or_default();
+            if is_mailed && row.get::<Option<i64>>(3)? == Some(run.server) {
+                let recipient = row.text(1).unwrap_or_default();
                 if let Some(namespaces) = found.get_mut(&*canonical(recipient)) {
                     namespaces.insert(run.namespace.clone());
                 }

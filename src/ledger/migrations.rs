@@ -3,9 +3,7 @@
 
 use std::time::Instant;
 
-use rusqlite::Connection;
-
-use super::{error::Fault, meta};
+use super::{database::Connection, error::Fault, meta};
 
 /// The version of `schema.sql`, to which the last step leads.
 pub(super) const VERSION: i64 = 8;

@@ -6,16 +6,20 @@
 //! decisions ask of either. The schema is documented for users in docs/ledger.md.
 
 mod aging;
+mod book;
 mod commit;
+mod database;
 mod error;
 mod events;
 mod facts;
+mod folder;
 mod forget;
 mod generations;
 mod hash_file;
 mod held;
 mod history;
 mod keys;
+mod location;
 mod mailed;
 mod meta;
 mod migrations;
@@ -29,6 +33,7 @@ mod runs;
 mod schema;
 mod standing;
 mod suppressions;
+mod tenure;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -37,7 +42,6 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     ops::ControlFlow,
-    path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     thread::JoinHandle,
     time::Duration,
@@ -51,12 +55,14 @@ use crate::{
     token::Keys,
 };
 
+pub use database::DatabasePlace;
 pub use error::{LedgerError, LedgerErrorKind};
 pub use events::EventsReceipt;
 pub use facts::{Facts, RecordedFacts};
 pub use forget::Forgotten;
 pub use hash_file::AddressSet;
 pub use history::{Failure, HistoryOf, HistoryRow, Transition};
+pub use location::Location;
 pub use people::{EventRow, Known};
 pub use reader::{LedgerReader, RecipientRow, RunSummary};
 use recipient_index::Builders;
@@ -112,7 +118,7 @@ pub struct Ledger {
 struct Shared {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
-    state_dir: PathBuf,
+    location: Location,
     seed: u64,
     epoch: i64,
     servers: RwLock<HashMap<Arc<str>, ServerId>>,
@@ -126,20 +132,23 @@ impl Ledger {
     ///
     /// # Errors
     /// `InUse` when another process has the folder, `NewerVersion`, `Corrupt`, `Locked`, `Full`, `NotPermitted`, `Io`.
-    pub fn open(state_dir: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
-        let writer = Writer::open(state_dir, options)?;
+    pub fn open(location: impl Into<Location>, options: LedgerOptions) -> Result<Self, LedgerError> {
+        let location = location.into();
+        let writer = Writer::open(&location, options)?;
         let seed = writer.seed;
         let epoch = writer.book.epoch;
         let (jobs, waiting) = mpsc::channel(QUEUE);
+        if location.database().is_some() {
+            beat(jobs.downgrade())?;
+        }
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || writer.work(waiting))
             .map_err(|e| LedgerError::new(LedgerErrorKind::Io, format!("the ledger's thread could not be started ({e})")))?;
-        let state_dir = state_dir.to_owned();
         let shared = Shared {
             jobs: Some(jobs),
             thread: Some(thread),
-            state_dir,
+            location,
             seed,
             epoch,
             servers: RwLock::default(),
@@ -382,9 +391,9 @@ impl Ledger {
         if !mailed::is_asked_for(&events) {
             return Ok((events, mailed::Concerned::new()));
         }
-        let state_dir = self.shared.state_dir.clone();
+        let location = self.shared.location.clone();
         let reading = move || {
-            let concerned = mailed::concerned(&LedgerReader::open(&state_dir)?, &events, None)?;
+            let concerned = mailed::concerned(&LedgerReader::open(location)?, &events, None)?;
             Ok((events, concerned))
         };
         tokio::task::spawn_blocking(reading).await.map_err(|_| LedgerError::closed())?
@@ -404,8 +413,8 @@ impl Ledger {
     /// # Errors
     /// When the database cannot be read.
     pub async fn standings(&self, asked: Vec<StandingOf>) -> Result<BTreeMap<String, ServerRecord>, LedgerError> {
-        let state_dir = self.shared.state_dir.clone();
-        let reading = move || LedgerReader::open(&state_dir)?.read(|connection| standing::standings(connection, &asked));
+        let location = self.shared.location.clone();
+        let reading = move || LedgerReader::open(location)?.read(|connection| standing::standings(connection, &asked));
         tokio::task::spawn_blocking(reading).await.map_err(|_| LedgerError::closed())?
     }
 
@@ -446,7 +455,7 @@ impl Ledger {
     /// When the ledger cannot be read or the index cannot be written.
     pub fn recipient_index(&self, run: RunId) -> Result<RecipientIndex, LedgerError> {
         let keys = self.shared.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
-        RecipientIndex::build(&self.shared.state_dir, run, self.shared.epoch, keys, &self.shared.builders)
+        RecipientIndex::build(&self.shared.location, run, self.shared.epoch, keys, &self.shared.builders)
     }
 
     /// What was reported as spam, and how much was accepted, by the namespace of runs that are open or were closed since.
@@ -462,7 +471,7 @@ impl Ledger {
     /// # Errors
     /// When no file can be made there.
     pub fn address_set(&self) -> Result<AddressSet, LedgerError> {
-        AddressSet::new(&self.shared.state_dir)
+        AddressSet::new(self.shared.location.state_dir())
     }
 
     /// The addresses of a run whose recipients have one of `states`: first by outcome, in the order of their claims, and then by what came
@@ -489,7 +498,7 @@ impl Ledger {
         states: &[OutcomeState],
         each: impl FnMut(String) -> ControlFlow<()>,
     ) -> Result<bool, LedgerError> {
-        let reader = LedgerReader::open(&self.shared.state_dir)?;
+        let reader = LedgerReader::open(self.shared.location.clone())?;
         let Some(run) = reader.run(key)? else { return Ok(false) };
         reader.recipients_in(run.record.id, states, each)?;
         Ok(true)
@@ -512,8 +521,28 @@ impl Ledger {
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger").field("state_dir", &self.shared.state_dir).finish_non_exhaustive()
+        f.debug_struct("Ledger").field("location", &self.shared.location).finish_non_exhaustive()
     }
+}
+
+/// Has the writing thread heard of for as long as the ledger is open.
+fn beat(jobs: mpsc::WeakSender<Job>) -> Result<(), LedgerError> {
+    let beating = move || {
+        std::thread::sleep(tenure::BEAT);
+        while let Some(open) = jobs.upgrade() {
+            let beat: Job = Box::new(|writer| {
+                if let Err(error) = writer.book.beat() {
+                    tracing::debug!(%error, "the lease of the ledger was not extended");
+                }
+            });
+            // A full queue is heard of by itself.
+            let _ = open.try_send(beat);
+            drop(open);
+            std::thread::sleep(tenure::BEAT);
+        }
+    };
+    let started = std::thread::Builder::new().name("ledger-lease".to_owned()).spawn(beating);
+    started.map(drop).map_err(|e| LedgerError::new(LedgerErrorKind::Io, format!("the ledger's thread could not be started ({e})")))
 }
 
 impl Drop for Shared {

@@ -2,10 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use rusqlite::{Connection, params};
-
 use super::{
     LedgerError, LedgerReader, RecipientRow, RunKey,
+    database::{Connection, params},
     error::Fault,
     suppressions::{self, hashes},
 };
@@ -63,7 +62,7 @@ impl LedgerReader {
         let mut after = (String::new(), String::new(), String::new(), String::new());
         loop {
             let is_over = self.read(|connection| {
-                let mut statement = connection.prepare_cached(
+                let mut statement = connection.prepare(
                     "SELECT namespace, person, topic, reason, at_ms, source, detail FROM suppressions
                      WHERE (namespace, person, topic, reason) > (?1, ?2, ?3, ?4) AND (?5 IS NULL OR namespace = ?5)
                      ORDER BY namespace, person, topic, reason LIMIT ?6",
@@ -73,7 +72,7 @@ impl LedgerReader {
                 while let Some(row) = rows.next()? {
                     is_over = false;
                     after = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-                    if let Some(suppression) = suppressions::read(row)?
+                    if let Some(suppression) = suppressions::read(&row)?
                         && each(suppression).is_break()
                     {
                         return Ok(true);
@@ -131,7 +130,7 @@ impl LedgerReader {
         }
         self.read(|connection| {
             let mut statement = connection.prepare("SELECT DISTINCT namespace FROM suppressions WHERE ?1 IS NULL OR namespace = ?1")?;
-            let more: Vec<String> = statement.query_map([namespace], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            let more: Vec<String> = statement.all([namespace], |row| row.get(0))?;
             namespaces.extend(more.into_iter().filter(|name| !namespaces.contains(name)).collect::<Vec<_>>());
             namespaces.sort();
             for namespace in &namespaces {
@@ -147,24 +146,24 @@ impl LedgerReader {
 }
 
 fn of_person(connection: &Connection, namespace: &str, person: &str) -> Result<Vec<Suppression>, Fault> {
-    let mut statement = connection.prepare_cached(
+    let mut statement = connection.prepare(
         "SELECT namespace, person, topic, reason, at_ms, source, detail FROM suppressions
          WHERE namespace = ?1 AND person = ?2 ORDER BY topic, reason",
     )?;
-    let found = statement.query_map([namespace, person], suppressions::read)?;
-    Ok(found.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    let found: Vec<Option<Suppression>> = statement.all([namespace, person], suppressions::read)?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// The events of a message, or of a person of whom the run knows no message in particular.
 fn events(connection: &Connection, run: i64, seq: i64, person: &str) -> Result<Vec<EventRow>, Fault> {
-    let mut statement = connection.prepare_cached(
+    let mut statement = connection.prepare(
         "SELECT e.kind, s.name, e.at_ms, e.source, e.detail FROM events e LEFT JOIN servers s ON s.id = e.server_id
          WHERE e.run_id = ?1 AND e.partition = 0 AND e.seq = ?2 AND e.person = ?3",
     )?;
-    let rows = statement.query_map(params![run, seq, person], |row| {
-        let (kind, server, at_ms) = (row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?);
+    let rows: Vec<Option<EventRow>> = statement.all(params![run, seq, person], |row| {
+        let (kind, server, at_ms) = (row.get::<i64>(0)?, row.get(1)?, row.get(2)?);
         let (source, detail) = (row.get(3)?, row.get(4)?);
         Ok(EventKind::from_number(kind).map(|kind| EventRow { kind, server, at_ms, source, detail }))
     })?;
-    Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    Ok(rows.into_iter().flatten().collect())
 }

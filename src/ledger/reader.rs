@@ -1,16 +1,10 @@
 //! Reads a ledger without taking it over: for `get`, beside a running process or without one.
 
-use std::{
-    collections::BTreeMap,
-    ops::ControlFlow,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
-
-use rusqlite::{Connection, params};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 use super::{
-    BadRow, RunCounts, RunId, RunKey, RunRecord, ServerDay, Usage,
+    BadRow, Location, RunCounts, RunId, RunKey, RunRecord, ServerDay, Usage,
+    database::{Connection, params},
     error::{Fault, LedgerError},
     held, runs, schema,
 };
@@ -23,7 +17,7 @@ const ROWS_AT_A_TIME: i64 = 4096;
 #[derive(Debug)]
 pub struct LedgerReader {
     connection: Connection,
-    path: PathBuf,
+    name: String,
 }
 
 /// A run and its progress.
@@ -64,9 +58,9 @@ impl LedgerReader {
     /// # Errors
     /// `Missing` if there is none, `Corrupt` or `NewerVersion` if it cannot be understood, `NotPermitted` without permission to
     /// read.
-    pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
-        let path = schema::database(state_dir);
-        Ok(Self { connection: schema::open_reader(&path)?, path })
+    pub fn open(location: impl Into<Location>) -> Result<Self, LedgerError> {
+        let location = location.into();
+        Ok(Self { connection: schema::open_at(&location)?, name: location.to_string() })
     }
 
     /// All runs, in the order in which they began.
@@ -82,7 +76,7 @@ impl LedgerReader {
     /// # Errors
     /// When the database cannot be read.
     pub fn bars(&self, run: RunId) -> Result<BTreeMap<Arc<str>, Bar>, LedgerError> {
-        held::bars(&self.connection, run).map_err(|fault| fault.at(&self.path))
+        held::bars(&self.connection, run).map_err(|fault| fault.at(&self.name))
     }
 
     /// What servers sent on each UTC day.
@@ -90,7 +84,7 @@ impl LedgerReader {
     /// # Errors
     /// When the database cannot be read.
     pub fn days(&self) -> Result<Vec<ServerDay>, LedgerError> {
-        runs::days(&self.connection).map_err(|fault| fault.at(&self.path))
+        runs::days(&self.connection).map_err(|fault| fault.at(&self.name))
     }
 
     /// What counts towards limits, from this minute since 1970 on.
@@ -98,7 +92,7 @@ impl LedgerReader {
     /// # Errors
     /// When the database cannot be read.
     pub fn usage_since(&self, minute: i64) -> Result<Vec<Usage>, LedgerError> {
-        runs::usage_since(&self.connection, minute).map_err(|fault| fault.at(&self.path))
+        runs::usage_since(&self.connection, minute).map_err(|fault| fault.at(&self.name))
     }
 
     /// One run.
@@ -148,10 +142,11 @@ impl LedgerReader {
         let fates = fates.iter().fold(0_i64, |bits, fate| bits | 1 << fate.number());
         self.read(|connection| {
             // An event that names no message has its person's address, which may be that of one with a message.
-            let mut statement = connection.prepare_cached(
+            let mut statement = connection.prepare(
                 "SELECT DISTINCT coalesce(m.recipient, e.person) FROM events e
                  LEFT JOIN messages m ON m.run_id = e.run_id AND m.partition = e.partition AND m.seq = e.seq AND e.seq > 0
-                 WHERE e.run_id = ?1 AND (?2 >> e.kind) & 1 AND NOT coalesce((?3 >> m.state) & 1, 0) AND (m.seq IS NOT NULL OR e.person <> '')",
+                 WHERE e.run_id = ?1 AND ((?2 >> CAST(e.kind AS INTEGER)) & 1) = 1
+                    AND coalesce((?3 >> CAST(m.state AS INTEGER)) & 1, 0) = 0 AND (m.seq IS NOT NULL OR e.person <> '')",
             )?;
             let mut rows = statement.query(params![run.0, kinds, fates])?;
             while let Some(row) = rows.next()? {
@@ -169,14 +164,13 @@ impl LedgerReader {
     /// When the database cannot be read.
     pub fn bad_rows(&self, run: RunId) -> Result<Vec<BadRow>, LedgerError> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT line, what FROM bad_rows WHERE run_id = ?1 ORDER BY line, what")?;
-            let rows = statement.query_map([run.0], |row| Ok(BadRow { line: row.get::<_, i64>(0)?.cast_unsigned(), what: row.get(1)? }))?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            let mut statement = connection.prepare("SELECT line, what FROM bad_rows WHERE run_id = ?1 ORDER BY line, what")?;
+            statement.all([run.0], |row| Ok(BadRow { line: row.get::<i64>(0)?.cast_unsigned(), what: row.get(1)? }))
         })
     }
 
     pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, LedgerError> {
-        work(&self.connection).map_err(|fault| fault.at(&self.path))
+        work(&self.connection).map_err(|fault| fault.at(&self.name))
     }
 }
 
@@ -194,7 +188,7 @@ fn stretch(
     each: &mut impl FnMut(RecipientRow) -> ControlFlow<()>,
 ) -> Result<Option<i64>, Fault> {
     // Fates are filtered here and not in the query, so that each query is short however few rows match.
-    let mut statement = connection.prepare_cached(
+    let mut statement = connection.prepare(
         "SELECT m.seq, m.state, m.recipient, m.attempt, s.name, m.updated_at_ms, m.next_attempt_at_ms, m.resent, m.reply
          FROM messages m LEFT JOIN servers s ON s.id = m.server_id WHERE m.run_id = ?1 AND m.partition = 0 AND m.seq > ?2 ORDER BY m.seq LIMIT ?3",
     )?;

@@ -4,14 +4,12 @@
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
-    path::Path,
     sync::{Condvar, Mutex, PoisonError},
 };
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::{
-    Lookup, RunId,
+    Location, Lookup, RunId,
+    database::{Connection, params},
     error::{Fault, LedgerError},
     hash_file::{HashFile, Place},
     schema,
@@ -93,15 +91,14 @@ struct Messages {
 
 impl RecipientIndex {
     /// Builds the index from the messages of the run, once a slot is free.
-    pub(super) fn build(state_dir: &Path, run: RunId, epoch: i64, keys: Option<Keys>, builders: &Builders) -> Result<Self, LedgerError> {
+    pub(super) fn build(location: &Location, run: RunId, epoch: i64, keys: Option<Keys>, builders: &Builders) -> Result<Self, LedgerError> {
         let _builder = builders.enter();
-        let database = schema::database(state_dir);
-        let ledger = schema::open_reader(&database)?;
+        let (ledger, database) = (schema::open_at(location)?, location);
         let last: Option<i64> = ledger
-            .query_row("SELECT max(seq) FROM messages WHERE run_id = ?1 AND partition = 0", [run.0], |row| row.get(0))
-            .map_err(|e| LedgerError::from_sql(&database, &e))?;
+            .value("SELECT max(seq) FROM messages WHERE run_id = ?1 AND partition = 0", [run.0])
+            .map_err(|fault| fault.at(database))?;
         let mut index = Self {
-            file: HashFile::new(state_dir, run.0, last.unwrap_or(0).cast_unsigned())?,
+            file: HashFile::new(location.state_dir(), run.0, last.unwrap_or(0).cast_unsigned())?,
             to_resend: HashMap::new(),
             duplicates: HashSet::new(),
             unsent_duplicates: Vec::new(),
@@ -109,15 +106,15 @@ impl RecipientIndex {
             known_by: None,
         };
         if let Some(keys) = keys {
-            let namespace = ledger.query_row("SELECT namespace FROM runs WHERE id = ?1", [run.0], |row| row.get(0));
-            index.known_by = namespace.optional().map_err(|e| LedgerError::from_sql(&database, &e))?.map(|namespace| (namespace, keys));
+            let namespace = ledger.row("SELECT namespace FROM runs WHERE id = ?1", [run.0], |row| row.get(0));
+            index.known_by = namespace.map_err(|fault| fault.at(database))?.map(|namespace| (namespace, keys));
         }
         let (mut after, mut several) = (0, HashMap::new());
-        while let Some(read) = index.load(&ledger, run, epoch, after, &mut several).map_err(|fault| fault.at(&database))? {
+        while let Some(read) = index.load(&ledger, run, epoch, after, &mut several).map_err(|fault| fault.at(database))? {
             after = read;
         }
         if !several.is_empty() {
-            index.choose(&ledger, run, epoch, several).map_err(|fault| fault.at(&database))?;
+            index.choose(&ledger, run, epoch, several).map_err(|fault| fault.at(database))?;
         }
         Ok(index)
     }
@@ -132,7 +129,7 @@ impl RecipientIndex {
         after: i64,
         several: &mut HashMap<u128, Messages>,
     ) -> Result<Option<i64>, Fault> {
-        let mut statement = ledger.prepare_cached(
+        let mut statement = ledger.prepare(
             "SELECT seq, recipient, state, epoch, attempt, next_attempt_at_ms IS NULL FROM messages
              WHERE run_id = ?1 AND partition = 0 AND seq > ?2 ORDER BY seq LIMIT ?3",
         )?;
@@ -141,17 +138,14 @@ impl RecipientIndex {
         while let Some(row) = rows.next()? {
             let seq: i64 = row.get(0)?;
             last = Some(seq);
-            let recipient = row
-                .get_ref(1)?
-                .as_str()
-                .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(e)))?;
+            let recipient = row.text(1)?;
             if recipient.starts_with(Person::MARK) && !recipient.contains('@') {
                 self.forgotten.insert(recipient.to_owned());
                 continue;
             }
             let hash = self.file.hash(recipient);
             let is_left = match Fate::from_number(row.get(2)?) {
-                Some(Fate::Claimed) => row.get::<_, i64>(3)? != epoch,
+                Some(Fate::Claimed) => row.get::<i64>(3)? != epoch,
                 // An operator had it resent, or its template failed; its fields were not kept.
                 Some(Fate::Deferred) => row.get(5)?,
                 _ => false,
@@ -177,16 +171,16 @@ impl RecipientIndex {
     fn choose(&mut self, ledger: &Connection, run: RunId, epoch: i64, mut several: HashMap<u128, Messages>) -> Result<(), Fault> {
         let mut after: i64 = 0;
         loop {
-            let mut statement = ledger.prepare_cached(
+            let mut statement = ledger.prepare(
                 "SELECT seq, recipient, state, epoch FROM messages WHERE run_id = ?1 AND partition = 0 AND seq > ?2 ORDER BY seq LIMIT ?3",
             )?;
             let mut rows = statement.query(params![run.0, after, ROWS_AT_A_TIME])?;
             let before = after;
             while let Some(row) = rows.next()? {
                 after = row.get(0)?;
-                let Some(messages) = several.get_mut(&self.file.hash(&row.get::<_, String>(1)?)) else { continue };
+                let Some(messages) = several.get_mut(&self.file.hash(&row.get::<String>(1)?)) else { continue };
                 match Fate::from_number(row.get(2)?) {
-                    Some(Fate::Claimed) if row.get::<_, i64>(3)? == epoch => messages.is_decided = true,
+                    Some(Fate::Claimed) if row.get::<i64>(3)? == epoch => messages.is_decided = true,
                     Some(Fate::Claimed | Fate::Deferred | Fate::Held) => messages.open.push(after.cast_unsigned()),
                     // These mailed nobody.
                     Some(Fate::Withdrawn | Fate::RenderFailed) | None => {}

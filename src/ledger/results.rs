@@ -1,12 +1,11 @@
 //! What came of servers' messages and their pauses, in the tables and by the statements of a ledger, without its other rows: for worlds
 //! in which time is simulated.
 
-use std::{collections::BTreeMap, path::Path};
-
-use rusqlite::Connection;
+use std::collections::BTreeMap;
 
 use super::{
     ServerRecord, StandingOf,
+    database::Connection,
     error::{Fault, LedgerError},
     standing,
 };
@@ -27,18 +26,13 @@ impl Results {
     /// # Errors
     /// When there is no memory for it.
     pub fn new() -> Result<Self, LedgerError> {
-        let open = || {
-            let connection = Connection::open_in_memory()?;
-            connection.execute_batch(include_str!("schema.sql"))?;
-            Ok(Self(connection))
-        };
-        open().map_err(named)
+        Connection::in_memory().map(Self).map_err(named)
     }
 
     fn id(&self, server: &Key) -> Result<i64, Fault> {
         let name = server.to_string();
-        self.0.prepare_cached("INSERT OR IGNORE INTO servers (name) VALUES (?1)")?.execute([&name])?;
-        Ok(self.0.prepare_cached("SELECT id FROM servers WHERE name = ?1")?.query_row([&name], |row| row.get(0))?)
+        self.0.execute("INSERT INTO servers (name) VALUES (?1) ON CONFLICT DO NOTHING", [&name])?;
+        self.0.value("SELECT id FROM servers WHERE name = ?1", [&name])
     }
 
     /// Adds what came of messages that a server took at this time.
@@ -67,5 +61,5 @@ impl Results {
 }
 
 fn named(fault: Fault) -> LedgerError {
-    fault.at(Path::new(NAME))
+    fault.at(&NAME)
 }

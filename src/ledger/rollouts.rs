@@ -1,9 +1,8 @@
 //! How far the rollouts of runs have come: the share of the audience that may be mailed, which never falls.
 
-use rusqlite::{Connection, Row, params};
-
 use super::{
     RolloutChange, RunId,
+    database::{Connection, Row, params},
     error::{Fault, LedgerError},
     writer::Writer,
 };
@@ -13,8 +12,8 @@ use crate::{
 };
 
 /// What the run has now: accepted, rejected, and the number of its newest message.
-const NOW: &str = "(SELECT coalesce(sum(count), 0) FROM counts WHERE run_id = ?1 AND state = 1) AS accepted,
-    (SELECT coalesce(sum(count), 0) FROM counts WHERE run_id = ?1 AND state = 3) AS rejected,
+const NOW: &str = "(SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM counts WHERE run_id = ?1 AND state = 1) AS accepted,
+    (SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM counts WHERE run_id = ?1 AND state = 3) AS rejected,
     (SELECT coalesce(max(seq), 0) FROM messages WHERE run_id = ?1 AND partition = 0) AS newest";
 
 /// The columns of [`reached`], beside the run's record.
@@ -28,10 +27,11 @@ pub(super) fn begin(connection: &Connection, run: RunId, first: Percent, promote
         handled.note(token);
     }
     connection
-        .prepare_cached(
-            "INSERT OR IGNORE INTO rollouts (run_id, share, share_began_at_ms, ended_before, newest_before, step_accepted, step_rejected,
+        .prepare(
+            "INSERT INTO rollouts (run_id, share, share_began_at_ms, ended_before, newest_before, step_accepted, step_rejected,
                 step_bounced, step_complained, promote_handled)
-             SELECT ?1, ?2, ?3, 0, 0, 0, 0, 0, 0, ?4 WHERE NOT EXISTS (SELECT 1 FROM messages WHERE run_id = ?1)",
+             SELECT ?1, ?2, ?3, 0, 0, 0, 0, 0, 0, ?4 WHERE NOT EXISTS (SELECT 1 FROM messages WHERE run_id = ?1)
+             ON CONFLICT DO NOTHING",
         )?
         .execute(params![run.0, first.thousandths(), now_ms, handled.text()])?;
     Ok(())
@@ -43,7 +43,7 @@ pub(super) fn judge_anew(connection: &Connection, run: RunId) -> Result<(), Faul
         "UPDATE rollouts SET (step_accepted, step_rejected, newest_before) = (SELECT {NOW}), step_bounced = 0, step_complained = 0
          WHERE run_id = ?1"
     );
-    connection.prepare_cached(&update)?.execute([run.0])?;
+    connection.prepare(&update)?.execute([run.0])?;
     Ok(())
 }
 
@@ -54,14 +54,14 @@ pub(super) fn count(connection: &Connection, run: i64, seq: i64, is_bounce: bool
     } else {
         "UPDATE rollouts SET step_complained = step_complained + 1 WHERE run_id = ?1 AND (?2 = 0 OR ?2 > newest_before)"
     };
-    connection.prepare_cached(update)?.execute([run, seq])?;
+    connection.prepare(update)?.execute([run, seq])?;
     Ok(())
 }
 
 /// What a row has from column `at` on; none where the run has no rollout.
-pub(super) fn reached(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Reached>> {
-    let Some(share) = row.get::<_, Option<u32>>(at)? else { return Ok(None) };
-    let number = |index| Ok::<_, rusqlite::Error>(row.get::<_, i64>(at + index)?.cast_unsigned());
+pub(super) fn reached(row: &Row<'_>, at: usize) -> Result<Option<Reached>, Fault> {
+    let Some(share) = row.get::<Option<u32>>(at)? else { return Ok(None) };
+    let number = |index| Ok::<_, Fault>(row.get::<i64>(at + index)?.cast_unsigned());
     Ok(Some(Reached {
         share: Percent::of_thousandths(share),
         began_ms: row.get(at + 1)?,
@@ -70,14 +70,14 @@ pub(super) fn reached(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Reach
         judged_from: Judged { accepted: number(4)?, rejected: number(5)?, ..Judged::default() },
         bounced: number(6)?,
         complained: number(7)?,
-        promote_handled: row.get::<_, Option<String>>(at + 8)?.as_deref().map(Handled::read).unwrap_or_default(),
+        promote_handled: row.get::<Option<String>>(at + 8)?.as_deref().map(Handled::read).unwrap_or_default(),
     }))
 }
 
 fn find(connection: &Connection, run: RunId) -> Result<Option<Reached>, Fault> {
-    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM rollouts WHERE run_id = ?1"))?;
+    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM rollouts WHERE run_id = ?1"))?;
     let mut rows = statement.query([run.0])?;
-    Ok(rows.next()?.map(|row| reached(row, 0)).transpose()?.flatten())
+    Ok(rows.next()?.map(|row| reached(&row, 0)).transpose()?.flatten())
 }
 
 impl Writer {
@@ -88,9 +88,7 @@ impl Writer {
             match change {
                 RolloutChange::Sent(share) => {
                     connection
-                        .prepare_cached(
-                            "UPDATE rollouts SET share_sent_at_ms = ?3 WHERE run_id = ?1 AND share = ?2 AND share_sent_at_ms IS NULL",
-                        )?
+                        .prepare("UPDATE rollouts SET share_sent_at_ms = ?3 WHERE run_id = ?1 AND share = ?2 AND share_sent_at_ms IS NULL")?
                         .execute(params![run.0, share.thousandths(), now_ms])?;
                 }
                 RolloutChange::Next(next) => {
@@ -103,7 +101,7 @@ impl Writer {
                             (step_accepted, step_rejected, newest_before) = (SELECT {NOW}), step_bounced = 0, step_complained = 0
                          WHERE run_id = ?1 AND share = ?2 AND share < ?3 AND step_bounced = ?4 AND step_complained = ?5"
                     );
-                    let begun = connection.prepare_cached(&update)?.execute(params![
+                    let begun = connection.prepare(&update)?.execute(params![
                         run.0,
                         next.from.thousandths(),
                         next.to.thousandths(),
@@ -114,7 +112,7 @@ impl Writer {
                     ])?;
                     if begun > 0 {
                         connection
-                            .prepare_cached("UPDATE rollouts SET ended_before = step_accepted + step_rejected WHERE run_id = ?1")?
+                            .prepare("UPDATE rollouts SET ended_before = step_accepted + step_rejected WHERE run_id = ?1")?
                             .execute([run.0])?;
                     }
                 }

@@ -2,12 +2,11 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
-
 use super::{
     AudienceRead, BadRow, Changes, DueMessage, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts, ServerDay, ServerId,
     UnresolvedClaim, Usage,
     commit::{add_usage, row as row_of},
+    database::{Connection, Row, params},
     domain_key,
     error::{Fault, LedgerError},
     rollouts,
@@ -21,7 +20,7 @@ use crate::{
 };
 
 /// The most bad rows of a run that are kept.
-const BAD_ROWS_MAX: i64 = 1000;
+const BAD_ROWS_MAX: u64 = 1000;
 /// The most characters that are kept of what is wrong with a row.
 const BAD_ROW_CHARS: usize = 500;
 /// The reply of a message whose process ended before the server's answer.
@@ -39,15 +38,13 @@ const FROM: &str = "FROM runs LEFT JOIN rollouts ON rollouts.run_id = runs.id";
 
 impl Writer {
     pub(super) fn server_id(&mut self, name: &str) -> Result<ServerId, LedgerError> {
-        let find = |connection: &Connection| -> rusqlite::Result<Option<i64>> {
-            connection.prepare_cached("SELECT id FROM servers WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()
-        };
-        if let Some(id) = self.book.read(|connection| Ok(find(connection)?))? {
+        let find = |connection: &Connection| connection.row("SELECT id FROM servers WHERE name = ?1", [name], |row| row.get(0));
+        if let Some(id) = self.book.read(find)? {
             return Ok(ServerId(id));
         }
         self.book.transaction(|connection| {
-            connection.execute("INSERT INTO servers (name) VALUES (?1)", [name])?;
-            Ok(ServerId(connection.last_insert_rowid()))
+            connection.execute("INSERT INTO servers (name) VALUES (?1) ON CONFLICT DO NOTHING", [name])?;
+            Ok(ServerId(connection.value("SELECT id FROM servers WHERE name = ?1", [name])?))
         })
     }
 
@@ -55,19 +52,20 @@ impl Writer {
         let epoch = self.book.epoch;
         let (record, state) = self.book.transaction(|connection| {
             connection
-                .prepare_cached(
-                    "INSERT OR IGNORE INTO runs (namespace, campaign, run, started_at_ms, resume_handled, reopen) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                .prepare(
+                    "INSERT INTO runs (namespace, campaign, run, started_at_ms, resume_handled, reopen) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                     ON CONFLICT DO NOTHING",
                 )?
                 .execute(params![key.namespace, key.campaign, key.run, now_ms, start.resume, start.reopen.cast_signed()])?;
             // Recipients are added even to a run that was only resumed before.
             connection
-                .prepare_cached(
+                .prepare(
                     "UPDATE runs SET reopen = ?4, closed_at_ms = NULL, reopened_at_ms = NULL
                      WHERE namespace = ?1 AND campaign = ?2 AND run = ?3 AND closed_at_ms IS NOT NULL AND reopen < ?4",
                 )?
                 .execute(params![key.namespace, key.campaign, key.run, start.reopen.cast_signed()])?;
             connection
-                .prepare_cached("UPDATE runs SET topic = ?4 WHERE namespace = ?1 AND campaign = ?2 AND run = ?3 AND topic IS NOT ?4")?
+                .prepare("UPDATE runs SET topic = ?4 WHERE namespace = ?1 AND campaign = ?2 AND run = ?3 AND topic IS DISTINCT FROM ?4")?
                 .execute(params![key.namespace, key.campaign, key.run, start.topic.as_deref()])?;
             let found = || find_run(connection, key)?.ok_or_else(|| Fault::conflict(format_args!("{key} is not there")));
             let mut record = found()?;
@@ -81,7 +79,7 @@ impl Writer {
             if record.has_sent {
                 // Claims that were left are no longer claimed once they are resolved.
                 connection
-                    .prepare_cached("UPDATE runs SET first_claimed_at_ms = ?2 WHERE id = ?1 AND first_claimed_at_ms IS NULL")?
+                    .prepare("UPDATE runs SET first_claimed_at_ms = ?2 WHERE id = ?1 AND first_claimed_at_ms IS NULL")?
                     .execute([record.id.0, now_ms])?;
             }
             if record.closed_at_ms.is_none() {
@@ -89,9 +87,7 @@ impl Writer {
             }
             let mut to_resend = resolve(connection, record.id, start.when_outcome_is_unknown, &left, now_ms)?;
             to_resend.extend(awaiting_their_row(connection, record.id)?);
-            let last: Option<i64> = connection
-                .prepare_cached("SELECT max(seq) FROM messages WHERE run_id = ?1 AND partition = 0")?
-                .query_row([record.id.0], |row| row.get(0))?;
+            let last: Option<i64> = connection.value("SELECT max(seq) FROM messages WHERE run_id = ?1 AND partition = 0", [record.id.0])?;
             let next_seq = last.unwrap_or(0).cast_unsigned() + 1;
             let namespace: Arc<str> = key.namespace.as_str().into();
             let suppressing = Suppressing::of(connection, &namespace)?;
@@ -107,7 +103,7 @@ impl Writer {
         let gone: Vec<u64> = unmatched.iter().copied().filter(|seq| state.to_resend.contains(seq)).collect();
         let changes = self.book.transaction(|connection| {
             connection
-                .prepare_cached(
+                .prepare(
                     "UPDATE runs SET audience_read_at_ms = ?2, total = ?3, duplicates = ?4, excluded = ?5, bad_rows = ?6 WHERE id = ?1",
                 )?
                 .execute([
@@ -147,7 +143,7 @@ impl Writer {
                 )));
             }
             connection.execute(
-                "UPDATE runs SET closed_at_ms = coalesce(closed_at_ms, ?2), reopen = max(reopen, ?3) WHERE id = ?1",
+                "UPDATE runs SET closed_at_ms = coalesce(closed_at_ms, ?2), reopen = CASE WHEN reopen > ?3 THEN reopen ELSE ?3 END WHERE id = ?1",
                 [run.0, now_ms, reopen.cast_signed()],
             )?;
             Ok(())
@@ -157,14 +153,14 @@ impl Writer {
     pub(super) fn due(&mut self, run: RunId, now_ms: i64, limit: usize) -> Result<Vec<DueMessage>, LedgerError> {
         let state = self.runs.get_mut(&run).ok_or_else(|| super::writer::not_begun(run))?;
         let due = self.book.read(|connection| {
-            let mut statement = connection.prepare_cached(
+            let mut statement = connection.prepare(
                 "SELECT seq, recipient, attempt, fields, refusals, since_ms FROM messages
                  WHERE run_id = ?1 AND partition = 0 AND state = 2 AND next_attempt_at_ms <= ?2 ORDER BY next_attempt_at_ms, seq LIMIT ?3",
             )?;
             let mut rows = statement.query([run.0, now_ms, count(limit + state.leased.len())])?;
             let mut due = Vec::new();
             while let Some(row) = rows.next()? {
-                let seq = row.get::<_, i64>(0)?.cast_unsigned();
+                let seq = row.get::<i64>(0)?.cast_unsigned();
                 if due.len() < limit && !state.leased.contains(&seq) {
                     let (fields, refusals) = (row.get(3)?, row.get(4)?);
                     due.push(DueMessage { seq, recipient: row.get(1)?, attempt: row.get(2)?, fields, refusals, since_ms: row.get(5)? });
@@ -179,13 +175,13 @@ impl Writer {
     pub(super) fn next_due(&mut self, run: RunId) -> Result<Option<i64>, LedgerError> {
         let state = self.runs.get(&run).ok_or_else(|| super::writer::not_begun(run))?;
         self.book.read(|connection| {
-            let mut statement = connection.prepare_cached(
+            let mut statement = connection.prepare(
                 "SELECT seq, next_attempt_at_ms FROM messages
                  WHERE run_id = ?1 AND partition = 0 AND state = 2 AND next_attempt_at_ms IS NOT NULL ORDER BY next_attempt_at_ms, seq LIMIT ?2",
             )?;
             let mut rows = statement.query([run.0, count(state.leased.len() + 1)])?;
             while let Some(row) = rows.next()? {
-                if !state.leased.contains(&row.get::<_, i64>(0)?.cast_unsigned()) {
+                if !state.leased.contains(&row.get::<i64>(0)?.cast_unsigned()) {
                     return Ok(Some(row.get(1)?));
                 }
             }
@@ -198,13 +194,14 @@ impl Writer {
             // Rows that have been fixed since are no longer named.
             connection.execute("DELETE FROM bad_rows WHERE run_id = ?1", [run.0])?;
             let mut kept = 0;
-            let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO bad_rows (run_id, line, what) VALUES (?1, ?2, ?3)")?;
+            let mut statement =
+                connection.prepare("INSERT INTO bad_rows (run_id, line, what) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?;
             for row in rows {
                 if kept >= BAD_ROWS_MAX {
                     break;
                 }
                 let what = shortened(&row.what, BAD_ROW_CHARS);
-                kept += count(statement.execute(params![run.0, row.line.cast_signed(), what])?);
+                kept += statement.execute(params![run.0, row.line.cast_signed(), what])?;
             }
             Ok(())
         })
@@ -214,26 +211,24 @@ impl Writer {
 /// Messages whose row of the audience has to be read first: to be resent on an operator's request, or to be retried after their
 /// template failed.
 pub(super) fn awaiting_their_row(connection: &Connection, run: RunId) -> Result<HashSet<u64>, Fault> {
-    let mut statement = connection
-        .prepare_cached("SELECT seq FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 2 AND next_attempt_at_ms IS NULL")?;
-    let seqs = statement.query_map([run.0], |row| row.get::<_, i64>(0))?;
-    Ok(seqs.map(|seq| seq.map(i64::cast_unsigned)).collect::<Result<_, _>>()?)
+    let mut statement =
+        connection.prepare("SELECT seq FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 2 AND next_attempt_at_ms IS NULL")?;
+    statement.all([run.0], |row| Ok(row.get::<i64>(0)?.cast_unsigned()))
 }
 
 /// Schedules recipients whose template failed to be mailed once their row of the audience is read: the template or the row may have
 /// been fixed.
 pub(super) fn retry_failed_templates(connection: &Connection, run: RunId, now_ms: i64) -> Result<Changes, Fault> {
     let mut changes = Changes::default();
-    let mut statement = connection.prepare_cached("SELECT server_id, count FROM counts WHERE run_id = ?1 AND state = ?2 AND count <> 0")?;
-    let by_server: Vec<(i64, i64)> =
-        statement.query_map([run.0, Fate::RenderFailed.number()], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let mut statement = connection.prepare("SELECT server_id, count FROM counts WHERE run_id = ?1 AND state = ?2 AND count <> 0")?;
+    let by_server: Vec<(i64, i64)> = statement.all([run.0, Fate::RenderFailed.number()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     for (server, count) in &by_server {
         changes.add(run, Fate::RenderFailed, (*server != 0).then_some(*server), -count);
         changes.add(run, Fate::Deferred, None, *count);
     }
     if !by_server.is_empty() {
         connection
-            .prepare_cached(
+            .prepare(
                 "UPDATE messages SET state = 2, updated_at_ms = ?2, next_attempt_at_ms = NULL, fields = NULL
                  WHERE run_id = ?1 AND partition = 0 AND state = 6",
             )?
@@ -259,7 +254,7 @@ fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<Le
     if open == 0 {
         return Ok(left);
     }
-    let mut statement = connection.prepare_cached(
+    let mut statement = connection.prepare(
         "SELECT seq, fields IS NOT NULL, server_id, epoch, updated_at_ms, recipient FROM messages WHERE run_id = ?1 AND partition = 0 AND state = 0 ORDER BY seq DESC",
     )?;
     let mut rows = statement.query([run.0])?;
@@ -267,13 +262,13 @@ fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<Le
         && let Some(row) = rows.next()?
     {
         open -= 1;
-        if row.get::<_, i64>(3)? != epoch {
+        if row.get::<i64>(3)? != epoch {
             left.push(LeftClaim {
-                seq: row.get::<_, i64>(0)?.cast_unsigned(),
+                seq: row.get::<i64>(0)?.cast_unsigned(),
                 has_fields: row.get(1)?,
                 server: row.get(2)?,
                 claimed_ms: row.get(4)?,
-                recipient: canonical(&row.get::<_, String>(5)?).into_owned(),
+                recipient: canonical(&row.get::<String>(5)?).into_owned(),
             });
         }
     }
@@ -284,8 +279,7 @@ fn left_claims(connection: &Connection, run: RunId, epoch: i64) -> Result<Vec<Le
 fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], start: &RunStart, now_ms: i64) -> Result<(), Fault> {
     let to = now_ms.div_euclid(60_000);
     for claim in left {
-        let name: Option<String> =
-            connection.prepare_cached("SELECT name FROM servers WHERE id = ?1")?.query_row([claim.server], |row| row.get(0)).optional()?;
+        let name: Option<String> = connection.row("SELECT name FROM servers WHERE id = ?1", [claim.server], |row| row.get(0))?;
         let domain = claim.recipient.rsplit_once('@').and_then(|(_, domain)| start.receivers.get(domain));
         let of_domain = name.as_deref().zip(domain).map(|(name, receiver)| domain_key(name, receiver));
         let limits = start.limits.iter().map(|key| &**key);
@@ -294,9 +288,11 @@ fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], sta
             add_usage(connection, key, to, 1)?;
         }
         // One that waits for its recipient to be read is counted from this time on.
-        connection
-            .prepare_cached("UPDATE messages SET updated_at_ms = ?3 WHERE run_id = ?1 AND partition = 0 AND seq = ?2")?
-            .execute(params![run.0, claim.seq.cast_signed(), now_ms])?;
+        connection.prepare("UPDATE messages SET updated_at_ms = ?3 WHERE run_id = ?1 AND partition = 0 AND seq = ?2")?.execute(params![
+            run.0,
+            claim.seq.cast_signed(),
+            now_ms
+        ])?;
     }
     Ok(())
 }
@@ -316,7 +312,7 @@ fn resolve(
             WhenOutcomeIsUnknown::Skip => end_as_unknown(connection, &mut changes, (run, claim.seq), Fate::Claimed, claim.server, now_ms)?,
             WhenOutcomeIsUnknown::Resend if claim.has_fields => {
                 connection
-                    .prepare_cached(
+                    .prepare(
                         "UPDATE messages SET state = 2, updated_at_ms = ?3, next_attempt_at_ms = ?3, resent = resent + 1
                          WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
                     )?
@@ -343,7 +339,7 @@ fn end_as_unknown(
     now_ms: i64,
 ) -> Result<(), Fault> {
     connection
-        .prepare_cached(
+        .prepare(
             "UPDATE messages SET state = 5, updated_at_ms = ?3, reply = coalesce(reply, ?4), fields = NULL, refusals = NULL
              WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
         )?
@@ -356,7 +352,7 @@ fn end_as_unknown(
 /// Withdraws a message whose row is gone from the audience, and which was certainly not mailed.
 fn withdraw(connection: &Connection, changes: &mut Changes, (run, seq): (RunId, u64), from: Fate, now_ms: i64) -> Result<(), Fault> {
     connection
-        .prepare_cached(
+        .prepare(
             "UPDATE messages SET state = 8, updated_at_ms = ?3, fields = NULL, refusals = NULL
              WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
         )?
@@ -368,32 +364,31 @@ fn withdraw(connection: &Connection, changes: &mut Changes, (run, seq): (RunId, 
 
 /// The record of a run.
 pub(super) fn find_run(connection: &Connection, key: &RunKey) -> Result<Option<RunRecord>, Fault> {
-    let mut statement = connection
-        .prepare_cached(&format!("{RECORD}, {} {FROM} WHERE namespace = ?1 AND campaign = ?2 AND run = ?3", rollouts::COLUMNS))?;
-    Ok(statement.query_row([&key.namespace, &key.campaign, &key.run], record).optional()?)
+    let mut statement =
+        connection.prepare(&format!("{RECORD}, {} {FROM} WHERE namespace = ?1 AND campaign = ?2 AND run = ?3", rollouts::COLUMNS))?;
+    statement.row([&key.namespace, &key.campaign, &key.run], record)
 }
 
 /// The records of all runs, oldest first.
 pub(super) fn all_runs(connection: &Connection) -> Result<Vec<RunRecord>, Fault> {
-    let mut statement = connection.prepare_cached(&format!("{RECORD}, {} {FROM} ORDER BY id", rollouts::COLUMNS))?;
-    let records = statement.query_map([], record)?;
-    Ok(records.collect::<Result<_, _>>()?)
+    let mut statement = connection.prepare(&format!("{RECORD}, {} {FROM} ORDER BY id", rollouts::COLUMNS))?;
+    statement.all((), record)
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
-    let number = |index| Ok::<_, rusqlite::Error>(row.get::<_, i64>(index)?.cast_unsigned());
+fn record(row: &Row<'_>) -> Result<RunRecord, Fault> {
+    let number = |index| Ok::<_, Fault>(row.get::<i64>(index)?.cast_unsigned());
     Ok(RunRecord {
         id: RunId(row.get(0)?),
         key: RunKey { namespace: row.get(1)?, campaign: row.get(2)?, run: row.get(3)? },
         started_at_ms: row.get(4)?,
         audience_read_at_ms: row.get(5)?,
-        total: row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned),
+        total: row.get::<Option<i64>>(6)?.map(i64::cast_unsigned),
         duplicates: number(7)?,
         excluded: number(8)?,
         bad_rows: number(9)?,
         closed_at_ms: row.get(10)?,
         is_reopened: row.get(11)?,
-        resume_handled: row.get::<_, Option<String>>(12)?.as_deref().map(Handled::read).unwrap_or_default(),
+        resume_handled: row.get::<Option<String>>(12)?.as_deref().map(Handled::read).unwrap_or_default(),
         reopen: number(13)?,
         has_sent: row.get(14)?,
         feedback: FeedbackCounts {
@@ -412,17 +407,17 @@ fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
 /// The counts of a run, from the table that is kept beside the messages.
 pub(super) fn counts(connection: &Connection, run: RunId) -> Result<RunCounts, Fault> {
     let mut counts = RunCounts::default();
-    let resent = connection.prepare_cached("SELECT resent FROM runs WHERE id = ?1")?.query_row([run.0], |row| row.get::<_, i64>(0));
-    counts.resent = resent.optional()?.unwrap_or(0).cast_unsigned();
-    let mut statement = connection.prepare_cached(
+    let resent = connection.row("SELECT resent FROM runs WHERE id = ?1", [run.0], |row| row.get::<i64>(0))?;
+    counts.resent = resent.unwrap_or(0).cast_unsigned();
+    let mut statement = connection.prepare(
         "SELECT c.state, c.count, s.name FROM counts c LEFT JOIN servers s ON s.id = c.server_id WHERE c.run_id = ?1 ORDER BY s.name",
     )?;
     let mut rows = statement.query([run.0])?;
     while let Some(row) = rows.next()? {
-        let number: u64 = row.get::<_, i64>(1)?.cast_unsigned();
+        let number: u64 = row.get::<i64>(1)?.cast_unsigned();
         let Some(fate) = Fate::from_number(row.get(0)?) else { continue };
         counts.fates[fate] += number;
-        let Some(server) = row.get::<_, Option<String>>(2)? else { continue };
+        let Some(server) = row.get::<Option<String>>(2)? else { continue };
         if counts.per_server.last().is_none_or(|last| last.server != server) {
             counts.per_server.push(ServerCounts { server, ..ServerCounts::default() });
         }
@@ -440,32 +435,24 @@ fn count(number: usize) -> i64 {
 
 /// Every claim without an outcome of a run that is not closed.
 pub(super) fn unresolved_claims(connection: &Connection) -> Result<Vec<UnresolvedClaim>, Fault> {
-    let mut statement = connection.prepare_cached(
+    let mut statement = connection.prepare(
         "SELECT servers.name, messages.recipient FROM runs
          JOIN messages ON messages.run_id = runs.id AND messages.partition = 0 AND messages.state = 0
          JOIN servers ON servers.id = messages.server_id
          WHERE runs.closed_at_ms IS NULL",
     )?;
     let domain = |recipient: &str| canonical(recipient).rsplit_once('@').map_or_else(String::new, |(_, domain)| domain.to_owned());
-    let left = statement.query_map([], |row| Ok(UnresolvedClaim { server: row.get(0)?, domain: domain(&row.get::<_, String>(1)?) }))?;
-    Ok(left.collect::<Result<_, _>>()?)
+    statement.all((), |row| Ok(UnresolvedClaim { server: row.get(0)?, domain: domain(row.text(1)?) }))
 }
 
 /// Messages that each server sent on each UTC day.
 pub(super) fn days(connection: &Connection) -> Result<Vec<ServerDay>, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT key, minute / 1440 AS day, sum(count) FROM usage WHERE instr(key, ' ') = 0 GROUP BY key, day ORDER BY key, day",
-    )?;
-    let days = statement.query_map([], |row| {
-        Ok(ServerDay { server: row.get(0)?, day: row.get(1)?, messages: row.get::<_, i64>(2)?.max(0).cast_unsigned() })
-    })?;
-    Ok(days.collect::<Result<_, _>>()?)
+    let mut statement = connection
+        .prepare("SELECT key, minute / 1440, CAST(sum(count) AS BIGINT) FROM usage WHERE key NOT LIKE '% %' GROUP BY 1, 2 ORDER BY 1, 2")?;
+    statement.all((), |row| Ok(ServerDay { server: row.get(0)?, day: row.get(1)?, messages: row.count(2)? }))
 }
 
 pub(super) fn usage_since(connection: &Connection, minute: i64) -> Result<Vec<Usage>, Fault> {
-    let mut statement = connection.prepare_cached("SELECT key, minute, count FROM usage WHERE minute >= ?1 ORDER BY minute, key")?;
-    let usage = statement.query_map([minute], |row| {
-        Ok(Usage { key: row.get(0)?, minute: row.get(1)?, messages: row.get::<_, i64>(2)?.max(0).cast_unsigned() })
-    })?;
-    Ok(usage.collect::<Result<_, _>>()?)
+    let mut statement = connection.prepare("SELECT key, minute, count FROM usage WHERE minute >= ?1 ORDER BY minute, key")?;
+    statement.all([minute], |row| Ok(Usage { key: row.get(0)?, minute: row.get(1)?, messages: row.count(2)? }))
 }

@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
+use rusqlite::{OpenFlags, config::DbConfig};
 
 use super::{
-    LedgerOptions, Synchronous,
+    LedgerOptions, Location, Synchronous,
+    database::{Connection, Session},
     error::{Fault, LedgerError, LedgerErrorKind},
     meta,
     migrations::{self, VERSION},
@@ -32,7 +33,7 @@ const LOCK: &str = "lock";
 /// Attempts to lock it, and the pause between two.
 const LOCK_TRIES: u32 = 3;
 const LOCK_AGAIN: Duration = Duration::from_millis(10);
-const SCHEMA: &str = include_str!("schema.sql");
+pub(super) const SCHEMA: &str = include_str!("schema.sql");
 
 /// Whether a state folder has a ledger.
 #[must_use]
@@ -97,26 +98,27 @@ pub(super) fn open_writer(path: &Path, options: LedgerOptions) -> Result<Connect
     // Created before SQLite would do so with the process's umask; its -wal and -shm get the permissions of this file.
     OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(|e| LedgerError::from_io(path, &e))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|e| LedgerError::from_sql(path, &e))?;
-    prepare_writer(&connection, options).map_err(|fault| match fault {
-        Fault::Ledger(error) => error,
-        Fault::Sql(error) => LedgerError::from_sql(path, &error),
-    })?;
-    Ok(connection)
+    let open = || {
+        let connection = rusqlite::Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(options.busy_timeout)?;
+        keep_statements(&connection)?;
+        let connection = Connection::Sqlite(connection);
+        prepare_writer(&connection, options)?;
+        Ok(connection)
+    };
+    open().map_err(|fault: Fault| fault.at(&path.display()))
 }
 
 /// Compiles each statement once. Without the planner's stability guarantee SQLite compiles one again whenever a parameter changes that
 /// might make another plan better, which for a comparison with any column is each time; there are no statistics here that it could use.
-fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
+fn keep_statements(connection: &rusqlite::Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn prepare_writer(connection: &Connection, options: LedgerOptions) -> Result<(), Fault> {
-    connection.busy_timeout(options.busy_timeout)?;
-    keep_statements(connection)?;
     let found = check_version(connection)?;
-    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    let mode: String = connection.value("PRAGMA journal_mode = WAL", ())?;
     if mode != "wal" {
         return Err(LedgerError::new(
             LedgerErrorKind::Io,
@@ -147,41 +149,50 @@ fn prepare_writer(connection: &Connection, options: LedgerOptions) -> Result<(),
 }
 
 fn make(connection: &Connection) -> Result<(), Fault> {
-    let seed = i64::from_ne_bytes(random()?);
     connection.execute_batch("BEGIN IMMEDIATE")?;
     // Another process may have been faster, between the check and the lock.
     if is_empty(connection)? {
         connection.execute_batch(SCHEMA)?;
         connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
-        connection
-            .execute("INSERT INTO meta (key, value) VALUES ('schema', ?1), ('seed', ?2), ('epoch', 0), ('fates', 0)", [VERSION, seed])?;
-        write_views(connection)?;
+        fill(connection)?;
     }
     connection.execute_batch("COMMIT")?;
     Ok(())
 }
 
+/// What a ledger begins with, in tables that are empty.
+pub(super) fn fill(connection: &Connection) -> Result<(), Fault> {
+    for (key, number) in [("schema", VERSION), ("seed", i64::from_ne_bytes(random()?)), ("epoch", 0), ("fates", 0)] {
+        meta::set(connection, key, number)?;
+    }
+    write_views(connection)
+}
+
 /// Replaces the views with those of this program's table of fates.
-fn write_views(connection: &Connection) -> rusqlite::Result<()> {
+fn write_views(connection: &Connection) -> Result<(), Fault> {
     connection.execute_batch("DROP VIEW IF EXISTS recipients; DROP VIEW IF EXISTS campaigns; DROP VIEW IF EXISTS feedback_events;")?;
-    connection.execute_batch(&views())?;
-    connection.execute("UPDATE meta SET value = ?1 WHERE key = 'fates'", [FATES])?;
-    Ok(())
+    connection.execute_batch(&views(match connection {
+        Connection::Sqlite(_) => |column: &str| format!("strftime('%Y-%m-%dT%H:%M:%fZ', {column} / 1000.0, 'unixepoch')"),
+        Connection::Postgres(_) => |column: &str| format!("iso({column})"),
+    }))?;
+    meta::set(connection, "fates", FATES)
 }
 
 /// The views for users, with a word and a sum for each fate.
-fn views() -> String {
+fn views(time: fn(&str) -> String) -> String {
     let words: String = Fate::ALL.iter().map(|fate| format!(" WHEN {} THEN '{fate}'", fate.number())).collect();
     let kinds: String = EventKind::ALL.iter().map(|kind| format!(" WHEN {} THEN '{kind}'", kind.number())).collect();
     let sums: String = Fate::ALL
         .iter()
         .map(|fate| format!("    coalesce(sum(c.count) FILTER (WHERE c.state = {}), 0) AS {},\n", fate.number(), fate.column()))
         .collect();
+    let [updated, next, started, closed, at] =
+        ["m.updated_at_ms", "m.next_attempt_at_ms", "r.started_at_ms", "r.closed_at_ms", "e.at_ms"].map(time);
     format!(
         "CREATE VIEW recipients AS
 SELECT r.namespace, r.campaign, r.run, m.recipient, CASE m.state{words} END AS state, m.attempt, s.name AS server,
-    strftime('%Y-%m-%dT%H:%M:%fZ', m.updated_at_ms / 1000.0, 'unixepoch') AS time,
-    strftime('%Y-%m-%dT%H:%M:%fZ', m.next_attempt_at_ms / 1000.0, 'unixepoch') AS next_attempt,
+    {updated} AS time,
+    {next} AS next_attempt,
     m.resent, m.reply
 FROM messages m
 JOIN runs r ON r.id = m.run_id
@@ -190,15 +201,15 @@ LEFT JOIN servers s ON s.id = m.server_id;
 CREATE VIEW campaigns AS
 SELECT r.namespace, r.campaign, r.run, CASE WHEN r.closed_at_ms IS NULL THEN 'Open' ELSE 'Completed' END AS state,
 {sums}    r.resent, r.delivered, r.soft_bounced, r.bounced, r.complained, r.unsubscribed, r.total, r.duplicates, r.excluded, r.bad_rows,
-    strftime('%Y-%m-%dT%H:%M:%fZ', r.started_at_ms / 1000.0, 'unixepoch') AS started,
-    strftime('%Y-%m-%dT%H:%M:%fZ', r.closed_at_ms / 1000.0, 'unixepoch') AS completed
+    {started} AS started,
+    {closed} AS completed
 FROM runs r
 LEFT JOIN counts c ON c.run_id = r.id
 GROUP BY r.id;
 
 CREATE VIEW feedback_events AS
 SELECT r.namespace, r.campaign, r.run, coalesce(m.recipient, e.person) AS recipient, CASE e.kind{kinds} END AS event, s.name AS server,
-    strftime('%Y-%m-%dT%H:%M:%fZ', e.at_ms / 1000.0, 'unixepoch') AS time, e.source, e.detail
+    {at} AS time, e.source, e.detail
 FROM events e
 JOIN runs r ON r.id = e.run_id
 LEFT JOIN messages m ON m.run_id = e.run_id AND m.partition = e.partition AND m.seq = e.seq
@@ -207,18 +218,22 @@ LEFT JOIN servers s ON s.id = e.server_id;
     )
 }
 
-fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
+fn is_empty(connection: &Connection) -> Result<bool, Fault> {
+    connection.value("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", ())
 }
 
 /// The version of the schema, `None` for an empty database; an error if it is not a ledger that this version can use.
 pub(super) fn check_version(connection: &Connection) -> Result<Option<i64>, Fault> {
-    if is_empty(connection)? {
-        return Ok(None);
-    }
-    let application: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-    let name = connection.path().unwrap_or(DATABASE).to_owned();
-    if application != APPLICATION_ID {
+    let name = connection.name().to_owned();
+    let is_ledger = match connection {
+        Connection::Sqlite(_) if is_empty(connection)? => return Ok(None),
+        Connection::Sqlite(_) => connection.value::<i64>("PRAGMA application_id", ())? == APPLICATION_ID,
+        Connection::Postgres(_) if connection.row("SELECT 1 WHERE to_regclass('meta') IS NULL", (), |_| Ok(()))?.is_some() => {
+            return Ok(None);
+        }
+        Connection::Postgres(_) => connection.row("SELECT 1 WHERE to_regclass('senders') IS NOT NULL", (), |_| Ok(()))?.is_some(),
+    };
+    if !is_ledger {
         return Err(LedgerError::new(
             LedgerErrorKind::Corrupt,
             format!("{name} is a database of another program, not a ledger; choose another state folder with --state"),
@@ -245,12 +260,9 @@ pub(super) fn check_version(connection: &Connection) -> Result<Option<i64>, Faul
 
 /// Raises the epoch: no earlier process can write to this ledger any more.
 pub(super) fn take_over(connection: &Connection) -> Result<i64, Fault> {
-    let mut statement = connection.prepare("UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value")?;
-    let epoch = statement.query_row([], |row| row.get(0)).optional()?;
-    match epoch {
-        Some(epoch) => Ok(epoch),
-        None => meta::number(connection, "epoch"),
-    }
+    let epoch = meta::number(connection, "epoch")? + 1;
+    meta::set(connection, "epoch", epoch)?;
+    Ok(epoch)
 }
 
 /// Makes the directory entries of new files durable.
@@ -261,6 +273,22 @@ pub(super) fn sync_dir(state_dir: &Path) -> Result<(), LedgerError> {
 /// The identity of the file at a path, to detect that it was moved or deleted under an open connection.
 pub(super) fn identity(path: &Path) -> Result<(u64, u64), LedgerError> {
     std::fs::metadata(path).map(|m| (m.dev(), m.ino())).map_err(|e| LedgerError::from_io(path, &e))
+}
+
+/// A connection for reading, to wherever the ledger is.
+pub(super) fn open_at(location: &Location) -> Result<Connection, LedgerError> {
+    let Some(place) = location.database() else { return open_reader(&database(location.state_dir())) };
+    let connection = Connection::Postgres(Box::new(Session::open(place, false)?));
+    match check_version(&connection).map_err(|fault| fault.at(place))? {
+        Some(VERSION) => Ok(connection),
+        Some(version) => Err(LedgerError::new(
+            LedgerErrorKind::OlderVersion,
+            format!(
+                "the ledger at {place} was written by an older version of Mailfleet (schema {version}, this one reads {VERSION}); `mailfleet run` migrates it"
+            ),
+        )),
+        None => Err(LedgerError::new(LedgerErrorKind::Missing, format!("there is no ledger at {place}: nothing was sent from it yet"))),
+    }
 }
 
 /// A read-only connection. It works beside a writer, without one, and in a folder that is not writable.
@@ -298,13 +326,15 @@ pub(super) fn open_immutable(path: &Path) -> Result<Connection, LedgerError> {
 
 fn try_reader(open: &Path, path: &Path) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(open, flags).map_err(|e| LedgerError::from_sql(path, &e))?;
-    let ready = || -> Result<Option<i64>, Fault> {
+    let ready = || {
+        let connection = rusqlite::Connection::open_with_flags(open, flags)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         keep_statements(&connection)?;
-        check_version(&connection)
+        let connection = Connection::Sqlite(connection);
+        Ok((check_version(&connection)?, connection))
     };
-    match ready().map_err(|fault| fault.at(path))? {
+    let (version, connection) = ready().map_err(|fault: Fault| fault.at(&path.display()))?;
+    match version {
         Some(VERSION) => Ok(connection),
         Some(version) => Err(LedgerError::new(
             LedgerErrorKind::OlderVersion,

@@ -5,10 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::{
     Changes, RunId,
+    database::{Connection, Row, params},
     error::{Fault, LedgerError},
     writer::{RunState, Writer},
 };
@@ -23,13 +22,16 @@ const DAY_MS: i64 = 86_400_000;
 
 /// Adds to the row of an hour, or of what followed a pause that ended within it.
 const ADD: &str = "INSERT INTO results (server_id, from_ms, namespace, accepted, rejected, bounced, complained)
-    VALUES (?1, max(?3 - ?3 % 3600000, coalesce((SELECT max(ended_at_ms) FROM pauses
-        WHERE server_id = ?1 AND namespace IN ('', ?2) AND ended_at_ms <= ?3), 0)), ?2, ?4, ?5, ?6, ?7)
-    ON CONFLICT (server_id, from_ms, namespace) DO UPDATE SET accepted = accepted + excluded.accepted,
-        rejected = rejected + excluded.rejected, bounced = bounced + excluded.bounced, complained = complained + excluded.complained";
+    VALUES (?1, coalesce((SELECT max(ended_at_ms) FROM pauses
+        WHERE server_id = ?1 AND namespace IN ('', ?2) AND ended_at_ms <= ?3 AND ended_at_ms > ?3 - ?3 % 3600000), ?3 - ?3 % 3600000),
+        ?2, ?4, ?5, ?6, ?7)
+    ON CONFLICT (server_id, from_ms, namespace) DO UPDATE SET accepted = results.accepted + excluded.accepted,
+        rejected = results.rejected + excluded.rejected, bounced = results.bounced + excluded.bounced,
+        complained = results.complained + excluded.complained";
 
 /// The results of a server since a time, each namespace's from when its last pause ended, or the server's.
-const SINCE: &str = "SELECT namespace, sum(accepted), sum(rejected), sum(bounced), sum(complained) FROM results
+const SINCE: &str = "SELECT namespace, CAST(sum(accepted) AS BIGINT), CAST(sum(rejected) AS BIGINT), CAST(sum(bounced) AS BIGINT),
+        CAST(sum(complained) AS BIGINT) FROM results
     WHERE server_id = ?1 AND from_ms >= ?2 AND from_ms >= coalesce((SELECT max(ended_at_ms) FROM pauses p
         WHERE p.server_id = ?1 AND p.namespace IN ('', results.namespace)), 0)
     GROUP BY namespace";
@@ -102,8 +104,7 @@ pub(super) fn apply(connection: &Connection, server: i64, change: &Change, now_m
                  WHERE server_id = ?1 AND by_person = 0 AND (?3 IS NULL OR namespace = ?3)",
                 params![server, now_ms, namespace],
             )?;
-            let known: Option<String> =
-                connection.query_row("SELECT resume_handled FROM servers WHERE id = ?1", [server], |row| row.get(0))?;
+            let known: Option<String> = connection.value("SELECT resume_handled FROM servers WHERE id = ?1", [server])?;
             let mut handled = Handled::read(known.as_deref().unwrap_or_default());
             handled.note(token);
             connection.execute("UPDATE servers SET resume_handled = ?2 WHERE id = ?1", params![server, handled.text()])?;
@@ -132,7 +133,7 @@ pub(super) fn note_outcomes(connection: &Connection, changes: &Changes, runs: &H
 pub(super) fn note(connection: &Connection, server: i64, namespace: &str, judged: Judged, at_ms: i64) -> Result<(), Fault> {
     let Judged { accepted, rejected, bounced, complained } = judged;
     let count = |number: u64| number.cast_signed();
-    connection.prepare_cached(ADD)?.execute(params![
+    connection.prepare(ADD)?.execute(params![
         server,
         namespace,
         at_ms,
@@ -158,10 +159,12 @@ pub(super) fn roll(connection: &Connection, by_day: i64, kept: i64) -> Result<()
     )?;
     connection.execute(
         "INSERT INTO results (server_id, from_ms, namespace, accepted, rejected, bounced, complained)
-         SELECT server_id, from_ms / 86400000 * 86400000 AS day, namespace, sum(accepted), sum(rejected), sum(bounced), sum(complained)
-         FROM results WHERE from_ms < ?1 AND from_ms % 86400000 <> 0 GROUP BY server_id, day, namespace
-         ON CONFLICT (server_id, from_ms, namespace) DO UPDATE SET accepted = accepted + excluded.accepted,
-            rejected = rejected + excluded.rejected, bounced = bounced + excluded.bounced, complained = complained + excluded.complained",
+         SELECT server_id, from_ms / 86400000 * 86400000, namespace, CAST(sum(accepted) AS BIGINT), CAST(sum(rejected) AS BIGINT),
+            CAST(sum(bounced) AS BIGINT), CAST(sum(complained) AS BIGINT)
+         FROM results WHERE from_ms < ?1 AND from_ms % 86400000 <> 0 GROUP BY 1, 2, 3
+         ON CONFLICT (server_id, from_ms, namespace) DO UPDATE SET accepted = results.accepted + excluded.accepted,
+            rejected = results.rejected + excluded.rejected, bounced = results.bounced + excluded.bounced,
+            complained = results.complained + excluded.complained",
         [by_day],
     )?;
     connection.execute("DELETE FROM results WHERE from_ms < ?1 AND from_ms % 86400000 <> 0", [by_day])?;
@@ -171,10 +174,10 @@ pub(super) fn roll(connection: &Connection, by_day: i64, kept: i64) -> Result<()
 /// What is known of servers: the pauses and requests of all, and the results of those that are asked for.
 pub(super) fn standings(connection: &Connection, asked: &[StandingOf]) -> Result<BTreeMap<String, ServerRecord>, Fault> {
     let mut records: BTreeMap<String, ServerRecord> = BTreeMap::new();
-    let mut statement = connection.prepare_cached("SELECT name, resume_handled FROM servers WHERE resume_handled IS NOT NULL")?;
-    let mut rows = statement.query([])?;
+    let mut statement = connection.prepare("SELECT name, resume_handled FROM servers WHERE resume_handled IS NOT NULL")?;
+    let mut rows = statement.query(())?;
     while let Some(row) = rows.next()? {
-        records.entry(row.get(0)?).or_default().resume_handled = Handled::read(&row.get::<_, String>(1)?);
+        records.entry(row.get(0)?).or_default().resume_handled = Handled::read(&row.get::<String>(1)?);
     }
     drop(rows);
     pauses(connection, &mut records)?;
@@ -183,7 +186,7 @@ pub(super) fn standings(connection: &Connection, asked: &[StandingOf]) -> Result
         if since_ms.is_none() && since_day.is_none() && !records.contains_key(server) {
             continue;
         }
-        let id = connection.prepare_cached("SELECT id FROM servers WHERE name = ?1")?.query_row([server], |row| row.get(0)).optional()?;
+        let id = connection.row("SELECT id FROM servers WHERE name = ?1", [server], |row| row.get(0))?;
         let Some(id) = id else { continue };
         let standing = &mut records.entry(server.clone()).or_default().standing;
         if let Some(since_ms) = since_ms {
@@ -201,11 +204,11 @@ pub(super) fn standings(connection: &Connection, asked: &[StandingOf]) -> Result
 
 /// Adds the pauses that hold, and what is to be known of earlier ones.
 fn pauses(connection: &Connection, records: &mut BTreeMap<String, ServerRecord>) -> Result<(), Fault> {
-    let mut statement = connection.prepare_cached(
+    let mut statement = connection.prepare(
         "SELECT s.name, p.namespace, p.since_ms, p.reason, p.message, p.ends_at_ms, p.ended_at_ms, p.by_person
          FROM pauses p JOIN servers s ON s.id = p.server_id ORDER BY p.server_id, p.namespace, p.since_ms",
     )?;
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query(())?;
     while let Some(row) = rows.next()? {
         let standing = &mut records.entry(row.get(0)?).or_default().standing;
         let namespace: String = row.get(1)?;
@@ -219,7 +222,7 @@ fn pauses(connection: &Connection, records: &mut BTreeMap<String, ServerRecord>)
         if ended_at_ms.is_none() {
             standing.pauses.push(Pause {
                 namespace: (!is_whole).then(|| namespace.into()),
-                reason: Reason::from_name(&row.get::<_, String>(3)?).unwrap_or(Reason::BounceRateTooHigh),
+                reason: Reason::from_name(&row.get::<String>(3)?).unwrap_or(Reason::BounceRateTooHigh),
                 message: row.get(4)?,
                 ends_at_ms: row.get(5)?,
             });
@@ -229,28 +232,29 @@ fn pauses(connection: &Connection, records: &mut BTreeMap<String, ServerRecord>)
 }
 
 fn results(connection: &Connection, server: i64, since_ms: i64) -> Result<BTreeMap<Arc<str>, Judged>, Fault> {
-    let mut statement = connection.prepare_cached(SINCE)?;
-    let rows = statement.query_map([server, since_ms], |row| Ok((row.get::<_, String>(0)?.into(), judged(row)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut statement = connection.prepare(SINCE)?;
+    statement.all([server, since_ms], |row| Ok((row.get::<String>(0)?.into(), judged(row)?)))
 }
 
 fn days(connection: &Connection, server: i64, since_day: i64) -> Result<BTreeMap<i64, Judged>, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT from_ms / 86400000 AS day, sum(accepted), sum(rejected), sum(bounced), sum(complained) FROM results
-         WHERE server_id = ?1 AND from_ms >= ?2 GROUP BY day",
+    let mut statement = connection.prepare(
+        "SELECT from_ms / 86400000, CAST(sum(accepted) AS BIGINT), CAST(sum(rejected) AS BIGINT), CAST(sum(bounced) AS BIGINT),
+            CAST(sum(complained) AS BIGINT) FROM results
+         WHERE server_id = ?1 AND from_ms >= ?2 GROUP BY 1",
     )?;
-    let rows = statement.query_map([server, since_day.saturating_mul(DAY_MS)], |row| Ok((row.get(0)?, judged(row)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    statement.all([server, since_day.saturating_mul(DAY_MS)], |row| Ok((row.get(0)?, judged(row)?)))
 }
 
 /// The four sums behind the first column.
-pub(super) fn judged(row: &rusqlite::Row<'_>) -> rusqlite::Result<Judged> {
-    let count = |at: usize| Ok::<_, rusqlite::Error>(row.get::<_, i64>(at)?.max(0).cast_unsigned());
+pub(super) fn judged(row: &Row<'_>) -> Result<Judged, Fault> {
+    let count = |at: usize| Ok::<_, Fault>(row.get::<i64>(at)?.max(0).cast_unsigned());
     Ok(Judged { accepted: count(1)?, rejected: count(2)?, bounced: count(3)?, complained: count(4)? })
 }
 
 fn taken(connection: &Connection, server: i64, since_ms: i64) -> Result<u64, Fault> {
-    let mut statement =
-        connection.prepare_cached("SELECT coalesce(sum(accepted + rejected), 0) FROM results WHERE server_id = ?1 AND from_ms >= ?2")?;
-    Ok(statement.query_row([server, since_ms], |row| row.get::<_, i64>(0))?.max(0).cast_unsigned())
+    let taken: i64 = connection.value(
+        "SELECT CAST(coalesce(sum(accepted + rejected), 0) AS BIGINT) FROM results WHERE server_id = ?1 AND from_ms >= ?2",
+        [server, since_ms],
+    )?;
+    Ok(taken.max(0).cast_unsigned())
 }

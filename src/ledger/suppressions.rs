@@ -1,9 +1,8 @@
 //! Who is not mailed: the list, and the look-up of each claim in it.
 
-use rusqlite::{Connection, Row, params};
-
 use super::{
     Claim,
+    database::{Connection, Row, params},
     error::{Fault, LedgerError},
     writer::{RunState, Suppressing, Writer},
 };
@@ -23,14 +22,11 @@ const HASH_BYTES: usize = 16;
 
 impl Suppressing {
     pub(super) fn of(connection: &Connection, namespace: &str) -> Result<Self, Fault> {
-        let anybody = connection
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM suppressions WHERE namespace = ?1)")?
-            .query_row([namespace], |row| row.get(0))?;
-        let forgotten = connection
-            .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM suppressions WHERE namespace = ?1 AND person >= 'forgotten:' AND person < 'forgotten;')",
-            )?
-            .query_row([namespace], |row| row.get(0))?;
+        let anybody = connection.value("SELECT EXISTS (SELECT 1 FROM suppressions WHERE namespace = ?1)", [namespace])?;
+        let forgotten = connection.value(
+            "SELECT EXISTS (SELECT 1 FROM suppressions WHERE namespace = ?1 AND person >= 'forgotten:' AND person < 'forgotten;')",
+            [namespace],
+        )?;
         Ok(Self { anybody, forgotten })
     }
 
@@ -67,12 +63,12 @@ impl Writer {
     pub(super) fn unsuppress(&mut self, suppressions: &[Suppression]) -> Result<u64, LedgerError> {
         self.book.transaction(|connection| {
             let mut removed = 0;
-            let mut statement = connection
-                .prepare_cached("DELETE FROM suppressions WHERE namespace = ?1 AND person = ?2 AND topic = ?3 AND reason = ?4")?;
+            let mut statement =
+                connection.prepare("DELETE FROM suppressions WHERE namespace = ?1 AND person = ?2 AND topic = ?3 AND reason = ?4")?;
             for suppression in suppressions {
                 let Suppression { namespace, person, topic, reason, .. } = suppression;
-                let row = params![namespace.as_ref(), person.text(), topic.as_deref().unwrap_or_default(), reason.as_str()];
-                removed += statement.execute(row)? as u64;
+                let (person, topic) = (person.text(), topic.as_deref().unwrap_or_default());
+                removed += statement.execute(params![namespace, person, topic, reason.as_str()])?;
             }
             Ok(removed)
         })
@@ -82,8 +78,9 @@ impl Writer {
 /// Adds a suppression, unless it is there; returns whether it was added.
 pub(super) fn add(connection: &Connection, suppression: &Suppression) -> Result<bool, Fault> {
     let Suppression { namespace, person, topic, reason, at_ms, source, detail } = suppression;
-    let mut statement = connection.prepare_cached(
-        "INSERT OR IGNORE INTO suppressions (namespace, person, topic, reason, at_ms, source, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    let mut statement = connection.prepare(
+        "INSERT INTO suppressions (namespace, person, topic, reason, at_ms, source, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT DO NOTHING",
     )?;
     let topic = topic.as_deref().unwrap_or_default();
     let added = statement.execute(params![
@@ -110,13 +107,13 @@ pub(super) fn why(
     if run.suppressing.forgotten {
         names.extend(keys.into_iter().flat_map(|keys| hashes(keys, &run.namespace, &person)));
     }
-    let mut statement = connection.prepare_cached(
+    let mut statement = connection.prepare(
         "SELECT reason, topic, at_ms, source FROM suppressions WHERE namespace = ?1 AND person = ?2 AND (topic = '' OR topic = ?3) LIMIT 1",
     )?;
     for name in names {
         let mut rows = statement.query(params![run.namespace.as_ref(), &name, claim.topic.as_deref()])?;
         if let Some(row) = rows.next()? {
-            let words = words(row)?;
+            let words = words(&row)?;
             return Ok(Some((words, (name != person).then_some(name))));
         }
     }
@@ -140,17 +137,17 @@ pub(super) fn hashes<'a>(keys: &'a Keys, namespace: &'a str, person: &'a str) ->
 }
 
 /// A suppression as read from the ledger: namespace, person, topic, reason, `at_ms`, source, detail.
-pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Option<Suppression>> {
+pub(super) fn read(row: &Row<'_>) -> Result<Option<Suppression>, Fault> {
     let (topic, reason): (String, String) = (row.get(2)?, row.get(3)?);
     // A reason of a newer version is not known here.
     let Ok(reason) = reason.parse() else { return Ok(None) };
     Ok(Some(Suppression {
-        namespace: row.get::<_, String>(0)?.into(),
+        namespace: row.get::<String>(0)?.into(),
         person: Person::read(row.get(1)?),
         topic: Some(topic).filter(|topic| !topic.is_empty()).map(Into::into),
         reason,
         at_ms: row.get(4)?,
-        source: row.get::<_, String>(5)?.into(),
+        source: row.get::<String>(5)?.into(),
         detail: row.get(6)?,
     }))
 }

@@ -3,6 +3,7 @@
 mod events;
 mod facts;
 mod failures;
+mod folder;
 mod held;
 mod migrations;
 mod people;
@@ -11,6 +12,7 @@ mod reading;
 mod rollouts;
 mod rules;
 mod standing;
+mod tenure;
 
 use std::{
     fs,
@@ -26,15 +28,22 @@ use crate::resources::{
     resume::ResumeHeld,
 };
 
-/// A folder that is removed with the test.
-struct Folder(PathBuf);
+/// A place for a ledger that is removed with the test: a folder, or a schema of the database that is given to the tests.
+struct Folder(PathBuf, Option<DatabasePlace>);
 
 impl Folder {
     fn new() -> Self {
         let id: [u8; 8] = schema::random().expect("random bytes");
-        let path = std::env::temp_dir().join(format!("mailfleet-ledger {:016x}", u64::from_ne_bytes(id)));
+        let id = u64::from_ne_bytes(id);
+        let path = std::env::temp_dir().join(format!("mailfleet-ledger {id:016x}"));
         fs::create_dir(&path).expect("a folder for the test");
-        Self(path)
+        // A connection is a process there, so few are open at a time.
+        let given = std::env::var("MAILFLEET_TEST_POSTGRES").ok();
+        Self(path, given.map(|url| DatabasePlace::parse(&format!("{url}?schema=test_{id:016x}")).expect("a URL of a database")))
+    }
+
+    fn location(&self) -> Location {
+        self.1.as_ref().map_or_else(|| (&self.0).into(), |place| Location::in_database(place.clone(), &self.0))
     }
 
     fn open(&self) -> Ledger {
@@ -42,7 +51,7 @@ impl Folder {
     }
 
     fn try_open(&self) -> Result<Ledger, LedgerError> {
-        Ledger::open(&self.0, LedgerOptions { synchronous: Synchronous::Normal, busy_timeout: Duration::from_millis(20) })
+        Ledger::open(self.location(), LedgerOptions { synchronous: Synchronous::Normal, busy_timeout: Duration::from_millis(20) })
     }
 
     fn database(&self) -> PathBuf {
@@ -52,6 +61,22 @@ impl Folder {
     /// What a machine finds after a kill: the database and its log, not the shared memory.
     fn killed_copy(&self) -> Self {
         let copy = Self::new();
+        if let (Some(place), Some(to)) = (&self.1, &copy.1) {
+            drop(copy.open());
+            let (from, to) = (place.schema(), to.schema());
+            let tables = self.ask(&format!(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = '{from}' AND table_type = 'BASE TABLE'"
+            ));
+            for table in tables {
+                self.ask(&format!("TRUNCATE {to}.{table}; INSERT INTO {to}.{table} SELECT * FROM {from}.{table}"));
+            }
+            for table in ["runs", "servers", "history"] {
+                self.ask(&format!(
+                    "SELECT setval(pg_get_serial_sequence('{to}.{table}', 'id'), 1 + (SELECT coalesce(max(id), 0) FROM {to}.{table}))"
+                ));
+            }
+            self.ask(&format!("UPDATE {to}.senders SET origin = 'gone', lease_until_ms = 0"));
+        }
         for name in ["ledger.db", "ledger.db-wal"].into_iter().filter(|name| self.0.join(name).exists()) {
             fs::copy(self.0.join(name), copy.0.join(name)).expect("a copy");
         }
@@ -60,12 +85,18 @@ impl Folder {
 
     /// A query as users make it, with another client.
     fn ask(&self, sql: &str) -> Vec<String> {
-        ask(&self.database(), sql)
+        match &self.1 {
+            Some(place) => database::Session::open(&Arc::new(place.clone()), true).expect("a connection").ask(sql),
+            None => ask(&self.database(), sql),
+        }
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
+        if let Some(place) = &self.1 {
+            self.ask(&format!("DROP SCHEMA IF EXISTS {} CASCADE", place.schema()));
+        }
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -14,6 +14,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
+pub(crate) use self::postgres::request_tls;
 pub use self::rows::{Asked, DatabaseKind, kind, read};
 use self::{
     client::Asking,

@@ -12,7 +12,10 @@ use std::{
 
 use bytes::BytesMut;
 use futures::{StreamExt as _, pin_mut};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    net::TcpStream,
+};
 use tokio_postgres::{
     Client, Config, NoTls,
     config::SslMode,
@@ -57,17 +60,19 @@ pub(super) async fn run(asking: &Asking<'_>, sink: &mut Sink) -> Result<(), Bloc
     }
 }
 
+/// Asks a PostgreSQL server for TLS: `S` where it agrees, and `N` where it has none.
+pub(crate) async fn request_tls(tcp: &mut TcpStream) -> io::Result<u8> {
+    tcp.write_all(&SSL_REQUEST).await?;
+    tcp.read_u8().await
+}
+
 /// Opens a connection, with TLS where the URL asks for it.
 async fn open(asking: &Asking<'_>) -> Result<Stream, Blocker> {
     let mut tcp = asking.connect().await?;
     if !asking.url.encrypted {
         return Ok(Box::new(tcp));
     }
-    let ask = async {
-        tcp.write_all(&SSL_REQUEST).await?;
-        tcp.read_u8().await
-    };
-    match asking.step("the request for TLS", ask).await? {
+    match asking.step("the request for TLS", request_tls(&mut tcp)).await? {
         Ok(b'S') => Ok(Box::new(asking.encrypt(tcp).await?)),
         Ok(b'N') => {
             Err(asking

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Claim, Commit, CommitResult, Committing, DispatchTask, LedgerError, NewBar, OutcomeRecord, Planned, PlannedBar, Settled, UsageMove,
+    Claim, Commit, CommitResult, Committing, DispatchTask, LedgerError, LedgerErrorKind, NewBar, OutcomeRecord, Planned, PlannedBar,
+    Settled, UsageMove,
 };
 use crate::dispatch::index::{CampaignIx, LaneIx};
 
@@ -12,7 +13,8 @@ impl DispatchTask {
         let lanes = planned.claims.iter().map(|claim| claim.lane).chain(planned.bars.iter().map(|bar| bar.lane));
         for lane in lanes.collect::<std::collections::BTreeSet<_>>() {
             if let Err(error) = self.know_server(lane).await {
-                return Box::pin(std::future::ready(CommitResult { planned, receipt: Err(error) }));
+                let commit = Arc::default();
+                return Box::pin(std::future::ready(CommitResult { planned, commit, receipt: Err(error) }));
             }
         }
         let mut commit = Commit {
@@ -43,9 +45,12 @@ impl DispatchTask {
             let usage_keys = self.usage_keys(moved.campaign, moved.lane, moved.domain.as_ref());
             commit.usage_moves.push(UsageMove { usage_keys, from_minute: moved.from_minute, to_minute: moved.to_minute });
         }
-        let ledger = self.ledger.clone();
+        let (ledger, commit) = (self.ledger.clone(), Arc::new(commit));
         self.batches.commits();
-        Box::pin(async move { CommitResult { planned, receipt: ledger.commit(commit).await } })
+        Box::pin(async move {
+            let receipt = ledger.commit(Arc::clone(&commit)).await;
+            CommitResult { planned, commit, receipt }
+        })
     }
 
     /// Looks up the ledger's id of a server, unless it is known.
@@ -99,7 +104,8 @@ impl DispatchTask {
         }
     }
 
-    pub(super) fn committed(&mut self, CommitResult { planned, receipt }: CommitResult) {
+    /// Takes what came of a commit; returns it again where that is not known, since no other one may come before it is.
+    pub(super) fn committed(&mut self, CommitResult { planned, commit, receipt }: CommitResult) -> Option<Committing> {
         match receipt {
             Ok(receipt) => {
                 if self.reporting.ledger_problem.take().is_some() {
@@ -110,16 +116,31 @@ impl DispatchTask {
                 self.note_usage(&planned, &receipt.seqs);
                 let changes = self.ids.translate(&receipt.changes);
                 self.scheduler.committed(planned, &receipt.seqs, &changes, receipt.took, now_ms);
+                None
+            }
+            Err(error) if error.kind == LedgerErrorKind::Undecided => {
+                self.note_problem(error);
+                let ledger = self.ledger.clone();
+                Some(Box::pin(async move {
+                    tokio::time::sleep(super::LEDGER_RETRY).await;
+                    let receipt = ledger.commit(Arc::clone(&commit)).await;
+                    CommitResult { planned, commit, receipt }
+                }))
             }
             Err(error) => {
-                if self.reporting.ledger_problem.is_none() {
-                    tracing::error!(%error, "the ledger cannot be written; nothing is sent until it can");
-                }
-                self.reporting.ledger_problem = Some(error);
                 self.batches.commit_failed();
                 self.scheduler.commit_failed(planned, self.clock.now_ms());
-                self.report();
+                self.note_problem(error);
+                None
             }
         }
+    }
+
+    fn note_problem(&mut self, error: LedgerError) {
+        if self.reporting.ledger_problem.is_none() {
+            tracing::error!(%error, "the ledger cannot be written; nothing is sent until it can");
+        }
+        self.reporting.ledger_problem = Some(error);
+        self.report();
     }
 }

@@ -366,7 +366,7 @@ async fn who_leaves_a_server_leaves_those_who_mailed_through_it() {
     assert_eq!(listed(), wanted);
 
     // Without the time to find out, nobody is mailed against their word.
-    let reader = LedgerReader::open(&folder.0).expect("a reader");
+    let reader = LedgerReader::open(folder.location()).expect("a reader");
     let found = super::super::mailed::concerned(&reader, &events, Some(Duration::ZERO)).expect("read");
     let of = |who: &str, name| found[&(server(name), who.to_owned())].iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(of("nobody@x.org", "relay"), ["bank", "club", "shop"]);

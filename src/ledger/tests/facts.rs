@@ -25,14 +25,14 @@ async fn runs(facts: &impl Facts) -> (Option<RunRecord>, RunCounts) {
 #[tokio::test]
 async fn a_reader_predicts_the_generations_that_the_ledger_then_records() {
     let folder = Folder::new();
-    let absent = RecordedFacts::open(&folder.0).expect("no ledger is no error");
+    let absent = RecordedFacts::open(folder.location()).expect("no ledger is no error");
     let before = [spec("a", 1), spec("b", u64::MAX)];
     assert_eq!(generations(&absent, &before, 10).await, [(1, 10), (1, 10)]);
     assert_eq!(fs::read_dir(&folder.0).expect("a folder").count(), 0, "asking makes nothing");
 
     let ledger = folder.open();
     assert_eq!(generations(&ledger, &before, 10).await, [(1, 10), (1, 10)]);
-    let reader = RecordedFacts::open(&folder.0).expect("it opens beside the ledger that sends");
+    let reader = RecordedFacts::open(folder.location()).expect("it opens beside the ledger that sends");
     let after = [spec("c", 5), spec("b", u64::MAX), spec("a", 2)];
     for round in 0..2 {
         assert_eq!(generations(&reader, &after, 20).await, [(1, 20), (1, 10), (2, 10)], "round {round}: nothing was recorded");
@@ -46,9 +46,9 @@ async fn a_reader_predicts_the_generations_that_the_ledger_then_records() {
 #[tokio::test]
 async fn a_reader_knows_runs_and_counts_and_leaves_the_ledger_to_its_holder() {
     let folder = Folder::new();
-    assert_eq!(runs(&RecordedFacts::open(&folder.0).expect("no ledger is no error")).await, (None, RunCounts::default()));
+    assert_eq!(runs(&RecordedFacts::open(folder.location()).expect("no ledger is no error")).await, (None, RunCounts::default()));
     let ledger = folder.open();
-    let reader = RecordedFacts::open(&folder.0).expect("it opens");
+    let reader = RecordedFacts::open(folder.location()).expect("it opens");
     assert_eq!(runs(&reader).await, runs(&ledger).await);
     let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
     let seqs = claim_all(&ledger, run, &["a@x.org", "b@x.org", "c@x.org"]).await;

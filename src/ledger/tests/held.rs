@@ -46,7 +46,7 @@ async fn what_is_held_is_not_final_and_outlives_a_kill() {
         assert_eq!(kind(result), Some(LedgerErrorKind::Conflict), "{impossible:?} of one that is rejected");
     }
     assert_eq!(
-        killed.ask("SELECT recipient, state, attempt FROM recipients"),
+        killed.ask("SELECT recipient, state, attempt FROM recipients ORDER BY recipient"),
         ["a@x.org Deferred 0", "b@x.org Rejected 1", "c@x.org Accepted 1"]
     );
 }
@@ -105,7 +105,7 @@ async fn unknown_recipients_are_mailed_again_on_purpose_and_nobody_else() {
     ledger.audience_read(run, AudienceRead::default(), index.unmatched(), 10).await.expect("read");
     ledger.close_run(run, 0, 11).await.expect("closed");
     assert_eq!(
-        killed.ask("SELECT recipient, state, resent FROM recipients"),
+        killed.ask("SELECT recipient, state, resent FROM recipients ORDER BY recipient"),
         ["a@x.org Accepted 1", "b@x.org Accepted 0", "gone@x.org Unknown 1"]
     );
     let counts = ledger.counts(run).await.expect("counts");
@@ -136,6 +136,6 @@ async fn recipients_removed_from_the_audience_are_withdrawn() {
     assert_eq!(index.look_up("a@x.org"), Ok(Lookup::Claimed));
     assert_eq!((index.was_read("a@x.org"), index.was_read("b@x.org")), (Ok(Some(true)), Ok(Some(false))));
     ledger.commit(outcomes(vec![outcome(run, seqs[1], Disposition::Withdrawn)])).await.expect("withdrawn");
-    assert_eq!(folder.ask("SELECT recipient, state FROM recipients"), ["a@x.org Deferred", "b@x.org Withdrawn"]);
+    assert_eq!(folder.ask("SELECT recipient, state FROM recipients ORDER BY recipient"), ["a@x.org Deferred", "b@x.org Withdrawn"]);
     assert_eq!(folder.ask("SELECT withdrawn, deferred, held FROM campaigns"), ["1 1 0"]);
 }

@@ -38,13 +38,16 @@ async fn is_migrated(dump: &str, version: i64) {
         total, duplicates, bad_rows, started, completed FROM campaigns ORDER BY 1, 2, 3";
     let (rows_before, sums_before) = (folder.ask(rows), folder.ask(sums));
     assert!(rows_before.len() > 50, "the dump holds something");
-    let reader = LedgerReader::open(&folder.0).expect_err("a reader cannot migrate");
+    let reader = LedgerReader::open(folder.location()).expect_err("a reader cannot migrate");
     assert_eq!(reader.kind, LedgerErrorKind::OlderVersion);
 
     let ledger = folder.open();
     assert_eq!(folder.ask("SELECT value FROM meta WHERE key = 'schema'"), [crate::ledger::migrations::VERSION.to_string()]);
     assert_eq!((folder.ask(rows), folder.ask(sums)), (rows_before.clone(), sums_before), "the views say the same");
-    assert_eq!(LedgerReader::open(&folder.0).expect("it opens").runs().expect("a read").len(), folder.ask("SELECT id FROM runs").len());
+    assert_eq!(
+        LedgerReader::open(folder.location()).expect("it opens").runs().expect("a read").len(),
+        folder.ask("SELECT id FROM runs").len()
+    );
     for row in folder.ask("SELECT namespace, campaign, run FROM runs") {
         let parts: Vec<&str> = row.split(' ').collect();
         let key = RunKey::new(parts[0], parts[1], parts[2]);

@@ -30,8 +30,13 @@ fn bounce(ledger: &Ledger, run: RunId, seq: u64) -> Event {
     }
 }
 
-/// The state folder's files that hold the address, in any form of letters.
+/// The state folder's files, or the tables of the database, that hold the address, in any form of letters.
 fn files_with_it(folder: &Folder) -> Vec<String> {
+    if folder.1.is_some() {
+        let tables = ["messages", "events", "suppressions", "bad_rows", "history", "runs", "meta"].into_iter();
+        let holds = |table: &&str| folder.ask(&format!("SELECT count(*) FROM {table} WHERE {table}::text ILIKE '%{WHO}%'")) != ["0"];
+        return tables.filter(holds).map(str::to_owned).collect();
+    }
     let files = fs::read_dir(&folder.0).expect("a folder").map(|entry| entry.expect("an entry").path());
     let needle = WHO.as_bytes();
     let holds = |path: &PathBuf| {
@@ -71,7 +76,7 @@ async fn everything_of_one_person_is_shown() {
     let (folder, ledger, _) = filled().await;
     let second = ledger.begin_run(&RunKey::new("other", "news", "first"), RunStart::default(), 1_000).await.expect("a run").id;
     claim_all(&ledger, second, &[WHO]).await;
-    let reader = LedgerReader::open(&folder.0).expect("a reader");
+    let reader = LedgerReader::open(folder.location()).expect("a reader");
     let told = |namespace: Option<&str>| -> Vec<String> {
         let known = reader.known("ANN.secret@example.org", namespace, None).expect("a read");
         let words = known.iter().map(|known| match known {
@@ -118,7 +123,7 @@ async fn who_is_forgotten_is_in_no_file_and_is_not_mailed_again() {
     let mut index = ledger.recipient_index(next).expect("an index");
     assert_eq!(index.look_up(WHO).expect("a look"), Lookup::Claimed);
     // Whoever asks for the person by name is told that only a hash is known.
-    let reader = LedgerReader::open(&folder.0).expect("a reader");
+    let reader = LedgerReader::open(folder.location()).expect("a reader");
     let known = reader.known(WHO, None, Some(&rotated)).expect("a read");
     let [Known::Suppression(entry)] = &known[..] else { panic!("{known:?}") };
     assert_eq!((entry.reason, &entry.person), (SuppressionReason::Forgotten, &Person::read(entry.person.text())));
@@ -191,7 +196,7 @@ async fn the_list_is_read_in_order_and_in_parts() {
         detail: String::new(),
     };
     ledger.suppress((0..9_000).map(entry).collect()).await.expect("added");
-    let reader = LedgerReader::open(&folder.0).expect("a reader");
+    let reader = LedgerReader::open(folder.location()).expect("a reader");
     let read = |namespace| {
         let mut people = Vec::new();
         reader

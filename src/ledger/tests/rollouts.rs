@@ -111,6 +111,6 @@ async fn a_run_that_has_mailed_somebody_gets_no_steps() {
     accept(&ledger, run, &["a@example.com"]).await;
     assert_eq!(ledger.begin_run(&key(), start(None), 2_000).await.expect("begun again").rollout, None);
     assert_eq!(ledger.change_rollout(run, RolloutChange::Sent(percent("1")), 3_000).await.expect("asked"), None);
-    let reader = LedgerReader::open(&folder.0).expect("a reader");
+    let reader = LedgerReader::open(folder.location()).expect("a reader");
     assert_eq!(reader.runs().expect("read").pop().expect("a run").record.rollout, None);
 }

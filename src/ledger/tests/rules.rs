@@ -36,7 +36,7 @@ async fn people_can_read_what_happened() {
     ledger.commit(commit).await.expect("outcomes");
 
     assert_eq!(
-        folder.ask("SELECT namespace, campaign, run, recipient, state, attempt, server, time, next_attempt, reply FROM recipients"),
+        folder.ask("SELECT namespace, campaign, run, recipient, state, attempt, server, time, next_attempt, reply FROM recipients ORDER BY recipient"),
         [
             "shop news first a@x.org Accepted 1 shop/two 1970-01-01T00:02:00.000Z - 250 Ok",
             "shop news first b@x.org Rejected 1 shop/one 1970-01-01T00:02:00.000Z - 550 No such user",
@@ -186,7 +186,7 @@ async fn resend_sends_what_was_left_and_counts_it() {
     ledger.commit(claims(vec![again(run, server, seqs[4], 1)])).await.expect("again");
     assert_eq!(ledger.audience_read(run, AudienceRead::default(), seqs.clone(), 9).await, Ok(Changes::default()), "nobody else is left");
     assert_eq!(
-        folder.ask("SELECT recipient, state, resent FROM recipients"),
+        folder.ask("SELECT recipient, state, resent FROM recipients ORDER BY recipient"),
         ["a@x.org Accepted 1", "b@x.org Accepted 1", "c@x.org Unknown 0", "d@x.org Unknown 0", "e@x.org Claimed 1"]
     );
     let counts = ledger.counts(run).await.expect("counts");

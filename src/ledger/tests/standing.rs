@@ -162,7 +162,7 @@ async fn old_hours_become_days() {
     }
     // The housekeeping is done once an hour, after a commit.
     send(&ledger, run, &[("e@x.org", Disposition::Accepted)], 24 * 61 * HOUR_MS).await;
-    let rows = "SELECT from_ms / 3600000, from_ms % 86400000 = 0, accepted FROM results ORDER BY 1";
+    let rows = "SELECT from_ms / 3600000, CAST(from_ms % 86400000 = 0 AS INTEGER), accepted FROM results ORDER BY 1";
     ledger.counts(run).await.expect("whatever waits is done");
     assert_eq!(folder.ask(rows), ["0 1 1", "24 1 2", &format!("{} 1 1", 24 * 60), &format!("{} 1 1", 24 * 61)]);
     let pauses = folder.ask("SELECT since_ms / 3600000 FROM pauses ORDER BY 1");

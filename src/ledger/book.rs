@@ -1,0 +1,91 @@
+//! The database as the writing thread holds it: its transactions, and what makes sure that no other process writes.
+
+use super::{
+    LedgerOptions, Location,
+    database::Connection,
+    error::{Fault, LedgerError},
+    folder::Folder,
+    hash_file, schema,
+    tenure::Tenure,
+};
+
+/// The database, as held by the writing thread.
+pub(super) struct Book {
+    pub(super) connection: Connection,
+    keeper: Keeper,
+    /// What errors call the database.
+    pub(super) name: String,
+    /// The number of this process among those that ever sent from this ledger.
+    pub(super) epoch: i64,
+}
+
+/// What keeps other processes from writing.
+enum Keeper {
+    /// The lock of a state folder.
+    Folder(Folder),
+    /// A lease in the database.
+    Tenure(Tenure),
+}
+
+impl Book {
+    /// Takes a ledger over.
+    pub(super) fn open(location: &Location, options: LedgerOptions) -> Result<Self, LedgerError> {
+        let (keeper, connection, epoch) = match location.database() {
+            None => {
+                let (folder, connection, epoch) = Folder::open(location.state_dir(), options)?;
+                (Keeper::Folder(folder), connection, epoch)
+            }
+            Some(place) => {
+                schema::make_state_dir(location.state_dir())?;
+                hash_file::remove_leftovers(location.state_dir())?;
+                let (tenure, connection, epoch) = Tenure::open(place)?;
+                (Keeper::Tenure(tenure), connection, epoch)
+            }
+        };
+        Ok(Self { connection, keeper, name: location.to_string(), epoch })
+    }
+
+    /// Runs `work` in one transaction. It is durable when this returns; otherwise nothing of it happened, unless the error says
+    /// [`LedgerErrorKind::Undecided`].
+    pub(super) fn transaction<T>(&mut self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, LedgerError> {
+        let done = match &self.keeper {
+            Keeper::Folder(folder) => folder.transaction(&self.connection, self.epoch, work),
+            Keeper::Tenure(tenure) => tenure.transaction(&mut self.connection, self.epoch, work),
+        };
+        done.map_err(|fault| fault.at(&self.name))
+    }
+
+    /// Runs `work` for reading only.
+    pub(super) fn read<T>(&mut self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, LedgerError> {
+        if let Keeper::Tenure(tenure) = &self.keeper {
+            tenure.reconnect(&mut self.connection)?;
+        }
+        work(&self.connection).map_err(|fault| fault.at(&self.name))
+    }
+
+    /// Whether the transaction whose end is not known was applied; from now on it cannot be.
+    pub(super) fn decide(&mut self) -> Result<bool, LedgerError> {
+        match &self.keeper {
+            Keeper::Folder(_) => Ok(false),
+            Keeper::Tenure(tenure) => tenure.decide(&mut self.connection, self.epoch).map_err(|fault| fault.at(&self.name)),
+        }
+    }
+
+    /// Extends the lease of this process, where it has one.
+    pub(super) fn beat(&mut self) -> Result<(), LedgerError> {
+        if matches!(self.keeper, Keeper::Tenure(_)) { self.transaction(|_| Ok(())) } else { Ok(()) }
+    }
+
+    /// Housekeeping between jobs.
+    pub(super) fn tidy(&self) -> Result<(), LedgerError> {
+        let merged = if matches!(self.keeper, Keeper::Folder(_)) { Folder::merge_log(&self.connection) } else { Ok(()) };
+        merged.map_err(|fault| fault.at(&self.name))
+    }
+
+    /// Gives the ledger back.
+    pub(super) fn close(&mut self) {
+        if let Keeper::Tenure(tenure) = &self.keeper {
+            tenure.close(&mut self.connection, self.epoch);
+        }
+    }
+}

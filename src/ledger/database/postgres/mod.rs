@@ -1,0 +1,185 @@
+//! PostgreSQL as a ledger's database, by tokio-postgres.
+//!
+//! The threads of this room wait for its answers as they wait for a disk. One thread of the process moves the bytes of all connections.
+
+mod connect;
+mod place;
+mod translate;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use tokio_postgres::{
+    Client,
+    types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
+};
+
+pub use self::place::DatabasePlace;
+pub(in crate::ledger) use self::{connect::cause, translate::tables};
+use self::{connect::wait, translate::translated};
+use super::{Kind, Value};
+use crate::ledger::error::{Fault, LedgerError, LedgerErrorKind};
+
+/// How long a statement is waited for: a little longer than the database lets it run.
+const ANSWER_TIMEOUT: Duration = connect::STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(10));
+
+/// A connection, with its compiled statements.
+pub(in crate::ledger) struct Session {
+    pub(super) place: Arc<DatabasePlace>,
+    /// What errors call the database.
+    pub(super) name: String,
+    client: Client,
+    statements: RefCell<HashMap<Box<str>, tokio_postgres::Statement>>,
+    /// Whether a transaction was begun, and neither committed nor rolled back.
+    pub(super) in_transaction: Cell<bool>,
+}
+
+impl Session {
+    /// Opens a connection; one that `writes` is to the host that takes writes.
+    pub(in crate::ledger) fn open(place: &Arc<DatabasePlace>, writes: bool) -> Result<Self, LedgerError> {
+        let name = place.to_string();
+        let late = |late| LedgerError::new(LedgerErrorKind::Unreachable, format!("the ledger at {place}: {late}"));
+        let client = wait(ANSWER_TIMEOUT, connect::open(place, writes)).map_err(late)??;
+        Ok(Self { place: Arc::clone(place), name, client, statements: RefCell::default(), in_transaction: Cell::new(false) })
+    }
+
+    /// Whether the line is lost: nothing more can be asked.
+    pub(in crate::ledger) fn is_lost(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    pub(super) fn execute_batch(&self, sql: &str) -> Result<(), Fault> {
+        self.answered(self.client.batch_execute(sql))
+    }
+
+    pub(super) fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, Fault> {
+        let statement = self.statement(sql, values)?;
+        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+        self.answered(self.client.execute(&statement, &values))
+    }
+
+    pub(super) fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<tokio_postgres::Row>, Fault> {
+        let statement = self.statement(sql, values)?;
+        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+        self.answered(self.client.query(&statement, &values))
+    }
+
+    /// A statement, compiled once. Its parameters have the types of the first values that it is given: they never change.
+    fn statement(&self, sql: &str, values: &[Value<'_>]) -> Result<tokio_postgres::Statement, Fault> {
+        if let Some(known) = self.statements.borrow().get(sql) {
+            return Ok(known.clone());
+        }
+        let types: Vec<Type> = values.iter().map(Value::type_of).collect();
+        let statement = self.answered(self.client.prepare_typed(&translated(sql), &types))?;
+        self.statements.borrow_mut().insert(sql.into(), statement.clone());
+        Ok(statement)
+    }
+
+    fn answered<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Fault> {
+        match wait(ANSWER_TIMEOUT, answer) {
+            Ok(answer) => Ok(answer?),
+            Err(late) => Err(LedgerError::new(LedgerErrorKind::Unreachable, format!("the ledger at {}: {late}", self.name)).into()),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Session {
+    /// What several statements return, as texts.
+    pub(in crate::ledger) fn ask(&self, sql: &str) -> Vec<String> {
+        use tokio_postgres::SimpleQueryMessage::Row;
+        let answers = wait(ANSWER_TIMEOUT, self.client.simple_query(sql)).expect("in time").expect(sql);
+        let of_row =
+            |row: &tokio_postgres::SimpleQueryRow| (0..row.len()).map(|at| row.get(at).unwrap_or("-")).collect::<Vec<_>>().join(" ");
+        answers.iter().filter_map(|answer| if let Row(row) = answer { Some(of_row(row)) } else { None }).collect()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl Value<'_> {
+    fn type_of(&self) -> Type {
+        match self {
+            Self::Integer(_) | Self::Null(Kind::Integer) => Type::INT8,
+            Self::Text(_) | Self::Null(Kind::Text) => Type::TEXT,
+        }
+    }
+}
+
+impl ToSql for Value<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Self::Integer(number) => out.extend_from_slice(&number.to_be_bytes()),
+            // A text of PostgreSQL cannot hold a zero byte.
+            Self::Text(text) if text.contains('\0') => out.extend_from_slice(text.replace('\0', "\u{fffd}").as_bytes()),
+            Self::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Self::Null(_) => return Ok(IsNull::Yes),
+        }
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// A truth, as a query's own or as a column's number.
+pub(super) struct Truth(bool);
+
+impl Truth {
+    pub(super) const fn holds(self) -> bool {
+        self.0
+    }
+}
+
+impl<'a> FromSql<'a> for Truth {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(raw.iter().any(|byte| *byte != 0)))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::BOOL || Integer::accepts(ty)
+    }
+}
+
+/// A whole number of any width.
+pub(super) struct Integer(i64);
+
+impl Integer {
+    pub(super) const fn number(self) -> i64 {
+        self.0
+    }
+
+    /// As a number that is never large; what is larger than all of them is the largest.
+    pub(super) fn small(self) -> u32 {
+        u32::try_from(self.0).unwrap_or(if self.0 < 0 { 0 } else { u32::MAX })
+    }
+}
+
+impl<'a> FromSql<'a> for Integer {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        let number = match raw.len() {
+            8 => i64::from_be_bytes(raw.try_into()?),
+            4 => i64::from(i32::from_be_bytes(raw.try_into()?)),
+            2 => i64::from(i16::from_be_bytes(raw.try_into()?)),
+            length => return Err(format!("a number of {length} bytes").into()),
+        };
+        Ok(Self(number))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        matches!(*ty, Type::INT8 | Type::INT4 | Type::INT2)
+    }
+}

@@ -1,0 +1,286 @@
+//! Who sends from a ledger in PostgreSQL: a process holds a lease, and each of its transactions proves that it still does.
+//!
+//! A transaction begins by counting itself in the process's row of `senders`, under the number that it must have. Whoever takes over
+//! writes to that row too, so that one of the two waits for the other, whatever clocks say. The number also tells, when the line was
+//! lost while a transaction ended, whether that was applied: the next one finds it counted, or not, and after that it never can be.
+
+use std::{
+    cell::Cell,
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    database::{Connection, DatabasePlace, Session, params, tables},
+    error::{Fault, LedgerError, LedgerErrorKind},
+    schema,
+};
+
+/// How long a process that is not heard of is thought to live. It is extended by each transaction.
+pub(super) const LEASE: Duration = Duration::from_secs(10);
+/// How often a process that writes nothing is heard of.
+pub(super) const BEAT: Duration = Duration::from_secs(3);
+/// How often it is looked whether a lease has ended.
+const LOOK: Duration = Duration::from_millis(250);
+/// After a connection did not come about, the next one is not tried for so long.
+const CONNECT_AGAIN: Duration = Duration::from_millis(500);
+/// The lock under which tables are made and processes begin; any number that nobody else uses.
+const DOOR: i64 = 0x4d46_6c74;
+
+/// Tables that only a ledger with a database of its own has. id: an epoch. commits: transactions so far. where_at: the process, for
+/// people; origin: what its machine tells it by, for others on it.
+const SENDERS: &str = "CREATE TABLE senders (
+    id BIGINT PRIMARY KEY,
+    where_at TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    commits BIGINT NOT NULL,
+    lease_until_ms BIGINT NOT NULL,
+    ended BOOLEAN NOT NULL
+);
+CREATE FUNCTION instr(text TEXT, part TEXT) RETURNS BIGINT IMMUTABLE LANGUAGE SQL AS 'SELECT CAST(strpos($1, $2) AS BIGINT)';
+CREATE FUNCTION iso(at_ms BIGINT) RETURNS TEXT IMMUTABLE LANGUAGE SQL
+    AS 'SELECT to_char(to_timestamp($1 / 1000.0) AT TIME ZONE ''UTC'', ''YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'')';";
+/// The time by the clock of the database, which is the only one that leases go by.
+const NOW_MS: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
+
+/// A lease that this process holds.
+pub(super) struct Tenure {
+    place: Arc<DatabasePlace>,
+    /// Transactions that are known to be applied.
+    commits: Cell<i64>,
+    /// Whether the line was lost while a transaction ended.
+    is_undecided: Cell<bool>,
+    /// What stood in the way of the last connection, and when.
+    failed: Cell<Option<Instant>>,
+}
+
+/// What a person is told of the process that sends, and when its lease ends by the database's clock.
+struct Holder {
+    id: i64,
+    where_at: String,
+    origin: String,
+    left_ms: i64,
+}
+
+impl Tenure {
+    /// Makes the tables where there are none, waits for the lease of a process that was killed, and begins; returns the epoch too.
+    pub(super) fn open(place: &Arc<DatabasePlace>) -> Result<(Self, Connection, i64), LedgerError> {
+        let connection = Connection::Postgres(Box::new(Session::open(place, true)?));
+        let name = place.to_string();
+        let epoch = make(&connection, place).and_then(|()| begin(&connection, &name)).map_err(|fault| fault.at(&name))?;
+        let tenure = Self { place: Arc::clone(place), commits: Cell::new(0), is_undecided: Cell::new(false), failed: Cell::new(None) };
+        Ok((tenure, connection, epoch))
+    }
+
+    /// A connection that can be asked: the one that is there, or a new one where its line was lost.
+    pub(super) fn reconnect(&self, connection: &mut Connection) -> Result<(), LedgerError> {
+        let is_usable = !self.is_undecided.get() && matches!(connection, Connection::Postgres(session) if !session.is_lost());
+        if is_usable {
+            return Ok(());
+        }
+        if self.failed.get().is_some_and(|at| at.elapsed() < CONNECT_AGAIN) {
+            let message = format!("the ledger at {} cannot be reached; sending resumes when it answers", self.place);
+            return Err(LedgerError::new(LedgerErrorKind::Unreachable, message));
+        }
+        match Session::open(&self.place, true) {
+            Ok(session) => {
+                self.failed.set(None);
+                *connection = Connection::Postgres(Box::new(session));
+                Ok(())
+            }
+            Err(error) => {
+                self.failed.set(Some(Instant::now()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the transaction that ended while the line was lost was applied; it cannot be from now on. None was if none is undecided.
+    pub(super) fn decide(&self, connection: &mut Connection, epoch: i64) -> Result<bool, Fault> {
+        if !self.is_undecided.get() {
+            return Ok(false);
+        }
+        self.reconnect(connection)?;
+        let counted = connection.row(
+            &format!(
+                "UPDATE senders SET commits = commits + 1, lease_until_ms = {NOW_MS} + ?2 WHERE id = ?1 AND NOT ended RETURNING commits"
+            ),
+            [epoch, lease_ms()],
+            |row| row.get::<i64>(0),
+        )?;
+        let Some(counted) = counted else { return Err(self.superseded()) };
+        let was_applied = counted - 1 > self.commits.get();
+        self.commits.set(counted);
+        self.is_undecided.set(false);
+        Ok(was_applied)
+    }
+
+    /// Runs `work` in one transaction of the process of this epoch.
+    pub(super) fn transaction<T>(
+        &self,
+        connection: &mut Connection,
+        epoch: i64,
+        work: impl FnOnce(&Connection) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.reconnect(connection)?;
+        self.decide(connection, epoch)?;
+        let (connection, number) = (&*connection, self.commits.get());
+        let result = connection.execute_batch("BEGIN").and_then(|()| {
+            let counted = connection.execute(
+                &format!(
+                    "UPDATE senders SET commits = commits + 1, lease_until_ms = {NOW_MS} + ?3 WHERE id = ?1 AND commits = ?2 AND NOT ended"
+                ),
+                [epoch, number, lease_ms()],
+            )?;
+            if counted == 1 { work(connection) } else { Err(self.superseded()) }
+        });
+        match result {
+            Ok(value) => match connection.execute_batch("COMMIT") {
+                Ok(()) => {
+                    self.commits.set(number + 1);
+                    Ok(value)
+                }
+                Err(fault) if fault.is_told_by_database() => Err(fault),
+                Err(fault) => {
+                    self.is_undecided.set(true);
+                    Err(Fault::Ledger(LedgerError::new(LedgerErrorKind::Undecided, fault.at(&self.place).message)))
+                }
+            },
+            Err(fault) => {
+                // A line that is lost rolls back by itself.
+                let _ = connection.execute_batch("ROLLBACK");
+                Err(fault)
+            }
+        }
+    }
+
+    /// Gives the lease back. Where that fails, it ends by itself.
+    pub(super) fn close(&self, connection: &mut Connection, epoch: i64) {
+        if self.decide(connection, epoch).is_ok() {
+            let _ = connection.execute("UPDATE senders SET ended = TRUE WHERE id = ?1", [epoch]);
+        }
+    }
+
+    fn superseded(&self) -> Fault {
+        let message = format!("another process has taken over the ledger at {}; this one sends no more", self.place);
+        Fault::Ledger(LedgerError::new(LedgerErrorKind::Superseded, message))
+    }
+}
+
+fn lease_ms() -> i64 {
+    i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Makes the schema and its tables, unless they are there.
+fn make(connection: &Connection, place: &DatabasePlace) -> Result<(), Fault> {
+    if connection.row("SELECT 1 WHERE to_regclass('meta') IS NOT NULL", (), |_| Ok(()))?.is_some() {
+        return schema::check_version(connection).map(drop);
+    }
+    let has_schema = connection.row("SELECT 1 FROM pg_namespace WHERE nspname = ?1", [place.schema()], |_| Ok(()))?.is_some();
+    if !has_schema {
+        connection.execute_batch(&format!("CREATE SCHEMA IF NOT EXISTS {}", place.schema()))?;
+    }
+    connection.execute_batch("BEGIN")?;
+    let made = (|| {
+        connection.execute(&format!("SELECT pg_advisory_xact_lock({DOOR})"), ())?;
+        // Another process may have been faster.
+        if connection.row("SELECT 1 WHERE to_regclass('meta') IS NOT NULL", (), |_| Ok(()))?.is_some() {
+            return Ok(());
+        }
+        connection.execute_batch(&tables(schema::SCHEMA))?;
+        connection.execute_batch(SENDERS)?;
+        schema::fill(connection)
+    })();
+    if made.is_err() {
+        let _ = connection.execute_batch("ROLLBACK");
+        return made;
+    }
+    connection.execute_batch("COMMIT")
+}
+
+/// Begins to send, once nobody else does.
+fn begin(connection: &Connection, name: &str) -> Result<i64, Fault> {
+    let (mut known, mut is_told): (Option<Holder>, bool) = (None, false);
+    loop {
+        connection.execute_batch("BEGIN")?;
+        let begun = try_begin(connection);
+        connection.execute_batch(if matches!(begun, Ok(Ok(_))) { "COMMIT" } else { "ROLLBACK" })?;
+        let holder = match begun? {
+            Ok(epoch) => return Ok(epoch),
+            Err(holder) => holder,
+        };
+        // A lease that was extended since the last look: the process lives.
+        let lives = known.as_ref().is_some_and(|known| known.id != holder.id || known.left_ms < holder.left_ms);
+        if lives {
+            return Err(Fault::Ledger(LedgerError::new(
+                LedgerErrorKind::InUse,
+                format!(
+                    "the ledger at {name} is in use by {}: stop that process, or name another schema in the URL of --ledger",
+                    holder.where_at
+                ),
+            )));
+        }
+        if !is_told {
+            is_told = true;
+            let seconds = holder.left_ms.div_euclid(1000) + 1;
+            tracing::info!(
+                "{} sent from this ledger and did not say that it ended; waiting {seconds} s for its lease to end",
+                holder.where_at
+            );
+        }
+        known = Some(holder);
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Begins unless somebody else sends, who is returned then.
+fn try_begin(connection: &Connection) -> Result<Result<i64, Holder>, Fault> {
+    connection.execute(&format!("SELECT pg_advisory_xact_lock({DOOR})"), ())?;
+    let holders: Vec<Holder> = connection.all(
+        &format!("SELECT id, where_at, origin, lease_until_ms - {NOW_MS} FROM senders WHERE NOT ended ORDER BY lease_until_ms DESC"),
+        (),
+        |row| Ok(Holder { id: row.get(0)?, where_at: row.get(1)?, origin: row.get(2)?, left_ms: row.get(3)? }),
+    )?;
+    if let Some(holder) = holders.into_iter().find(|holder| holder.left_ms > 0 && !is_gone(&holder.origin)) {
+        return Ok(Err(holder));
+    }
+    // It waits for a transaction of theirs that is under way; later ones find that they are over.
+    connection.execute("UPDATE senders SET ended = TRUE WHERE NOT ended", ())?;
+    let epoch = schema::take_over(connection)?;
+    connection.execute(
+        &format!("INSERT INTO senders (id, where_at, origin, commits, lease_until_ms, ended) VALUES (?1, ?2, ?3, 0, {NOW_MS} + ?4, FALSE)"),
+        params![epoch, where_at(), origin(std::process::id()), lease_ms()],
+    )?;
+    connection.execute("DELETE FROM senders WHERE ended AND id < ?1 - 1000", [epoch])?;
+    Ok(Ok(epoch))
+}
+
+/// This process for people.
+fn where_at() -> String {
+    let host = rustix::system::uname();
+    format!("process {} on {}", std::process::id(), host.nodename().to_string_lossy())
+}
+
+/// What tells a process from all others: the start of its machine, its namespace of processes, its number, and when it began.
+fn origin(pid: u32) -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = fs::read_link("/proc/self/ns/pid").map(|path| path.display().to_string()).unwrap_or_default();
+    format!("{} {namespace} {pid} {}", boot.trim(), began(pid).unwrap_or_default())
+}
+
+/// When a process of this machine began, in ticks since its start; `None` where there is none.
+fn began(pid: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in brackets, may hold anything; the 20th field behind it is meant (proc_pid_stat(5)).
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19).map(str::to_owned)
+}
+
+/// Whether a process of this machine is certainly gone. Of other machines nothing is known.
+fn is_gone(theirs: &str) -> bool {
+    let pid = theirs.split(' ').nth(2).and_then(|pid| pid.parse().ok());
+    let mine = origin(std::process::id());
+    let place = |text: &str| text.splitn(3, ' ').take(2).map(str::to_owned).collect::<Vec<_>>();
+    let is_here = place(theirs) == place(&mine) && !theirs.starts_with(' ');
+    pid.is_some_and(|pid| is_here && origin(pid) != theirs)
+}
