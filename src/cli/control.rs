@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use super::{keys, text};
 use crate::{
     clock::SteadyClock,
-    ledger::{Forgotten, Ledger, LedgerError, LedgerErrorKind, LedgerOptions, is_in_use},
+    ledger::{Forgotten, Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerPlace},
     meta::bound::counted,
     serve::control::{self, Answer, Asked, Control, Forget},
     token::Keys,
@@ -91,12 +91,13 @@ fn told(forgotten: &Forgotten) -> String {
 ///
 /// # Errors
 /// Why nothing was changed.
-pub(super) async fn ask(state_dir: &Path, own: Option<&Path>, asked: Asked) -> Result<Answer, String> {
+pub(super) async fn ask(location: &LedgerPlace, own: Option<&Path>, asked: Asked) -> Result<Answer, String> {
+    let state_dir = location.state_dir();
     let keys = keys::existing(own, state_dir)?;
     let mut last = None;
     for _ in 0..TRIES {
-        if !is_in_use(state_dir) {
-            match open(state_dir).await {
+        if !location.is_in_use() {
+            match open(location).await {
                 Ok(ledger) => {
                     let answer = carry_out(&ledger, keys.as_ref(), asked).await;
                     let _ = tokio::task::spawn_blocking(move || drop(ledger)).await;
@@ -115,8 +116,7 @@ pub(super) async fn ask(state_dir: &Path, own: Option<&Path>, asked: Asked) -> R
     }
     let why = last.map_or_else(String::new, |error| format!(" ({error})"));
     Err(format!(
-        "the process that sends from {} does not answer{why}; it may be a different version, or belong to another user",
-        state_dir.display()
+        "the process that sends from {location} does not answer{why}; it may be a different version, belong to another user, or run elsewhere"
     ))
 }
 
@@ -124,14 +124,14 @@ fn done(answer: Answer) -> Result<Answer, String> {
     if let Answer::Refused(why) = answer { Err(why) } else { Ok(answer) }
 }
 
-async fn open(state_dir: &Path) -> Result<Ledger, LedgerError> {
+async fn open(location: &LedgerPlace) -> Result<Ledger, LedgerError> {
     // Nothing is made where nothing was sent from yet: a state folder that is mistyped is told.
-    crate::ledger::LedgerReader::open(state_dir).map(drop).or_else(|error| match error.kind {
+    crate::ledger::LedgerReader::open(location.clone()).map(drop).or_else(|error| match error.kind {
         LedgerErrorKind::OlderVersion => Ok(()),
         _ => Err(error),
     })?;
-    let opening = state_dir.to_owned();
-    let opened = tokio::task::spawn_blocking(move || Ledger::open(&opening, LedgerOptions::default())).await;
+    let opening = location.clone();
+    let opened = tokio::task::spawn_blocking(move || Ledger::open(opening, LedgerOptions::default())).await;
     match opened {
         Ok(ledger) => ledger,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

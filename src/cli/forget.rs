@@ -1,5 +1,6 @@
 //! `mailfleet forget`: removes what is known of a person.
 
+use crate::cli::ledger::LedgerArgs;
 use std::{
     fs,
     io::{self, Read as _},
@@ -37,6 +38,8 @@ pub struct ForgetArgs {
     /// The state folder, with the ledger.
     #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     pub state: PathBuf,
+    #[command(flatten)]
+    pub ledger: LedgerArgs,
     /// The keys of this installation, as `mailfleet run` has them. Default: STATE/keys.
     #[arg(long, value_name = "FILE", env = "MAILFLEET_KEYS")]
     pub keys: Option<PathBuf>,
@@ -55,7 +58,7 @@ pub async fn run(args: ForgetArgs) -> ExitCode {
 async fn forget(args: &ForgetArgs) -> Result<ExitCode, String> {
     let address = Address::parse(&args.address).map_err(|why| format!("`{}` is not a valid address: {why}", args.address))?;
     let asked = Forget { address: address.as_str().to_owned(), namespace: args.namespace.clone() };
-    let Answer::Forgotten(Forgotten { told, is_left }) = control::ask(&args.state, args.keys.as_deref(), Asked::Forget(asked)).await?
+    let Answer::Forgotten(Forgotten { told, is_left }) = control::ask(&args.ledger.location(&args.state)?, args.keys.as_deref(), Asked::Forget(asked)).await?
     else {
         return Err("the process that sends did not answer; it may be a different version".to_owned());
     };

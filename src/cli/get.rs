@@ -1,9 +1,10 @@
 //! `mailfleet get`: the current state, from the status files and the ledger, or from the statuses of a cluster.
 
+use crate::cli::ledger::LedgerArgs;
 use std::{
     io::{self, Write},
     ops::ControlFlow,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -22,7 +23,7 @@ use super::{
     text::{self, Commands, paragraph},
 };
 use crate::{
-    ledger::{LedgerError, LedgerReader, RunKey, RunSummary, is_in_use},
+    ledger::{LedgerError, LedgerReader, LedgerPlace, RunKey, RunSummary},
     present::{promise::promise, words::told_once},
     resources::{
         Campaign, DEFAULT_NAMESPACE, Key, Kind, Plan, SendingServer, campaign::CampaignStatus, fate::Fate, plan::PlanStatus,
@@ -48,6 +49,8 @@ pub struct GetArgs {
     /// The state folder, with the ledger and the status files.
     #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     pub state: PathBuf,
+    #[command(flatten)]
+    pub ledger: LedgerArgs,
     /// Show objects of a cluster, with the status that the controller wrote. The ledger is where the controller runs.
     #[arg(long)]
     pub kubernetes: bool,
@@ -211,7 +214,7 @@ fn show(args: &GetArgs, found: Vec<Found>, out: &mut impl Write) -> Result<(), S
                 }
                 print_details(args, &tables::picks(), status.servers.iter().collect(), out)
             };
-            let ledger = if args.kubernetes { None } else { LedgerReader::open(&args.state).ok() };
+            let ledger = if args.kubernetes { None } else { args.ledger.location(&args.state).ok().and_then(|location| LedgerReader::open(location).ok()) };
             let recount = |shown: &mut Shown<CampaignStatus>| recount(ledger.as_ref(), shown);
             show_objects(args, (Campaign::KIND, found), &tables::campaigns(), recount, details, out)
         }
@@ -288,7 +291,7 @@ fn show_objects<S: DeserializeOwned + Conditions>(
             }
             if args.output != OutputFormat::Markdown
                 && !args.kubernetes
-                && let Some(note) = nobody_sends(&args.state, kind, &objects)
+                && let Some(note) = nobody_sends(&location(args)?, kind, &objects)
             {
                 writeln!(out, "\n{}", paragraph(&note))?;
             }
@@ -318,14 +321,15 @@ fn not_found(args: &GetArgs, kind: &str) -> String {
 }
 
 /// Said of campaigns that would be sent if a process ran.
-fn nobody_sends(state_dir: &Path, kind: &str, objects: &[Found]) -> Option<String> {
+fn nobody_sends(location: &LedgerPlace, kind: &str, objects: &[Found]) -> Option<String> {
     let is_open = |found: &&Found| matches!(found.value["status"]["state"].as_str(), Some("Sending" | "Waiting" | "Scheduled"));
     let open: Vec<&Found> = objects.iter().filter(is_open).collect();
-    if kind != Campaign::KIND || open.is_empty() || is_in_use(state_dir) {
+    if kind != Campaign::KIND || open.is_empty() || location.is_in_use() {
         return None;
     }
+    let what = if location.database().is_some() { "ledger" } else { "state folder" };
     let seen = open.into_iter().filter_map(Found::written_at).max().map_or_else(String::new, |at| format!("; last seen {at}"));
-    Some(format!("Not running: no process is using this state folder{seen}. Start `mailfleet run` to continue."))
+    Some(format!("Not running: no process is using this {what}{seen}. Start `mailfleet run` to continue."))
 }
 
 /// Prints what follows a single object, if there is anything.
@@ -337,11 +341,15 @@ fn print_details<R>(args: &GetArgs, table: &Table<R>, rows: Vec<R>, mut out: &mu
     table.print(args.output, &mut out, rows)
 }
 
+fn location(args: &GetArgs) -> Result<LedgerPlace, Stop> {
+    args.ledger.location(&args.state).map_err(Stop::Failed)
+}
+
 fn show_runs(args: &GetArgs, out: &mut impl Write) -> Result<(), Stop> {
-    let runs = runs(&LedgerReader::open(&args.state)?, args)?;
+    let runs = runs(&LedgerReader::open(location(args)?)?, args)?;
     if runs.is_empty() {
         let whose = args.name.as_ref().map_or_else(String::new, |name| format!(" of campaign {name}"));
-        return Err(Stop::Failed(format!("no runs{whose} in the ledger of {}", args.state.display())));
+        return Err(Stop::Failed(format!("no runs{whose} in the ledger of {}", location(args)?)));
     }
     Ok(tables::runs().print(args.output, out, runs)?)
 }
@@ -361,7 +369,7 @@ fn runs(reader: &LedgerReader, args: &GetArgs) -> Result<Vec<RunSummary>, Ledger
 fn show_rows(args: &GetArgs, out: &mut impl Write) -> Result<(), Stop> {
     let name = args.name.clone().unwrap_or_default();
     let namespace = args.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
-    let reader = LedgerReader::open(&args.state)?;
+    let reader = LedgerReader::open(location(args)?)?;
     let run = match args.run.clone().or_else(|| run_of_status(args, &namespace, &name)) {
         Some(run) => Some(run),
         None => runs(&reader, args)?.pop().map(|run| run.record.key.run),

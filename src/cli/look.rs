@@ -3,6 +3,7 @@
 mod parts;
 mod variants;
 
+use crate::cli::ledger::LedgerArgs;
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{Hash as _, Hasher as _},
@@ -58,6 +59,8 @@ pub struct CampaignArgs {
     /// The state folder of `mailfleet run`, which is not read as configuration.
     #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     pub state: PathBuf,
+    #[command(flatten)]
+    pub ledger: LedgerArgs,
     /// Where people reach the process that sends, as for `mailfleet run`; for unsubscribe links.
     #[arg(long, value_name = "URL", env = "MAILFLEET_PUBLIC_URL")]
     pub public_url: Option<PublicUrl>,
@@ -187,7 +190,7 @@ impl Look {
         Arc::make_mut(&mut snapshot.campaigns).retain(|key, _| *key == self.key);
         let looking = EngineOptions::looking(args.state.clone(), args.plan_namespace.clone());
         let options = EngineOptions { links: Some(self.links.clone()), ..looking };
-        let facts = RecordedFacts::open(&args.state).map_err(|error| Stop::failed(error.to_string()))?;
+        let facts = RecordedFacts::open(args.ledger.location(&args.state).map_err(Stop::failed)?).map_err(|error| Stop::failed(error.to_string()))?;
         let now_ms = Timestamp::now().as_millisecond();
         let world = world_of(&snapshot, facts, &options, now_ms).await;
         let mut observed = Observations::default();

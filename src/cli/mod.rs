@@ -16,6 +16,7 @@ mod json_log;
 mod keys;
 mod kubectl;
 pub mod logs;
+mod ledger;
 mod look;
 pub(crate) mod man;
 mod objects;

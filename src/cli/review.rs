@@ -6,6 +6,7 @@
 mod comment;
 mod messages;
 
+use crate::cli::ledger::LedgerArgs;
 use std::{
     io::{self, Write as _},
     path::PathBuf,
@@ -75,6 +76,8 @@ pub struct ReviewArgs {
     /// The state folder of `mailfleet run`, if it is at hand: its ledger says who was mailed.
     #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     state: PathBuf,
+    #[command(flatten)]
+    ledger: LedgerArgs,
     /// The only namespace whose plans count, as for `mailfleet run`.
     #[arg(long, value_name = "NAMESPACE")]
     plan_namespace: Option<String>,
@@ -171,7 +174,7 @@ async fn review(args: &ReviewArgs, from_fork: bool) -> Result<Review, Stop> {
     }
 
     let new = Source::Path(args.new.clone());
-    let compared = diff::report(&DiffArgs::of_review(args.old.clone(), new.clone(), &options, args.state.clone())).await?;
+    let compared = diff::report(&DiffArgs::of_review(args.old.clone(), new.clone(), &options, (args.state.clone(), args.ledger.clone()))).await?;
     let (old, new) = test::sides(args.old.clone(), new, options).await.map_err(Stop::configuration)?;
 
     let changes = changes(&old.snapshot, &new.snapshot);

@@ -6,6 +6,7 @@ mod files;
 mod kubernetes;
 mod public;
 
+use crate::cli::ledger::LedgerArgs;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration as StdDuration};
 
 use clap::{Args, ValueEnum};
@@ -31,7 +32,7 @@ use crate::{
     egress::Egress,
     engine::{self, CampaignNote, Ended, EngineError, EngineOptions, FailedCampaign, Returns, View},
     feedback::{Batch, Intake},
-    ledger::{DATABASE_FILES, Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, Synchronous},
+    ledger::{DATABASE_FILES, Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, LedgerPlace, Synchronous},
     resources::{Duration, Key, fate::Fate},
     serve::{Admin, Health, admin},
     source::{Snapshot, StatusSink},
@@ -54,6 +55,8 @@ pub struct RunArgs {
     /// The state folder, with the ledger and the status files.
     #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     pub state: PathBuf,
+    #[command(flatten)]
+    pub ledger: LedgerArgs,
     /// Watch the three kinds in a cluster instead of files, as a controller.
     #[arg(long)]
     pub kubernetes: bool,
@@ -160,11 +163,12 @@ pub enum SynchronousArg {
 }
 
 pub async fn run(args: RunArgs) -> ExitCode {
-    if args.expect_ledger && LedgerReader::open(&args.state).is_err_and(|error| error.kind == LedgerErrorKind::Missing) {
-        let state = args.state.display();
-        return refuse(&format!(
-            "There is no ledger in {state}, and --expect-ledger is given. Nothing was sent, because everybody might be mailed twice. Restore {state}/ledger.db, or name the folder that has it with --state; leave out --expect-ledger only if nothing was ever sent."
-        ));
+    let location = match args.ledger.location(&args.state) {
+        Ok(location) => location,
+        Err(message) => return refuse(&message),
+    };
+    if args.expect_ledger && LedgerReader::open(location.clone()).is_err_and(|error| error.kind == LedgerErrorKind::Missing) {
+        return refuse(&missing(&location));
     }
     let traces = match Traces::begin(args.otlp_endpoint.as_deref()) {
         Ok(traces) => traces,
@@ -178,10 +182,22 @@ pub async fn run(args: RunArgs) -> ExitCode {
     code
 }
 
+/// Said where there should be a ledger, and is none.
+fn missing(location: &LedgerPlace) -> String {
+    const WHY: &str = "and --expect-ledger is given. Nothing was sent, because everybody might be mailed twice.";
+    const ELSE: &str = "leave out --expect-ledger only if nothing was ever sent.";
+    if location.database().is_some() {
+        return format!("There is no ledger at {location}, {WHY} Restore the database, or name the one that has it with --ledger; {ELSE}");
+    }
+    let state = location.state_dir().display();
+    format!("There is no ledger in {state}, {WHY} Restore {state}/ledger.db, or name the folder that has it with --state; {ELSE}")
+}
+
 /// A process that sends, from whichever source: its endpoints, its ledger, the engine and its progress.
 struct Process {
     args: RunArgs,
     state_dir: PathBuf,
+    ledger: LedgerPlace,
     face: Face,
     intake: Intake,
     batches: mpsc::Receiver<Batch>,
@@ -194,27 +210,30 @@ impl Process {
     /// Serves the endpoints that are wanted.
     async fn start(args: RunArgs, state_dir: PathBuf) -> Result<Self, String> {
         let (view, seen) = watch::channel(View::default());
-        let health = Health::new(seen.clone()).with_disk(state_dir.clone(), &DATABASE_FILES);
+        // A dry run has a ledger of its own.
+        let ledger = if args.dry_run { (&state_dir).into() } else { args.ledger.location(&state_dir)? };
+        let files: &[&str] = if ledger.database().is_some() { &[] } else { &DATABASE_FILES };
+        let health = Health::new(seen.clone()).with_disk(state_dir.clone(), files);
         if let Some(address) = args.admin_address {
             let admin = Admin::bind(address)
                 .await
                 .map_err(|error| format!("--admin-address {address} cannot be used: {error}. Choose another."))?;
             let address = admin.address().unwrap_or(address);
             let commands = if args.kubernetes { Commands::in_cluster(None) } else { Commands::with_state(&state_dir) };
-            let options = args.dashboard.options(&state_dir, commands)?;
+            let options = args.dashboard.options(&ledger, commands)?;
             text::report(&format!("http://{address} serves the dashboard, /livez, /readyz and /metrics"));
             tokio::spawn(admin.serve(health.clone(), options));
         }
         // What comes back before this process leads waits there, or is told to come again.
         let (intake, batches) = Intake::new();
         let face = args.public.open(&state_dir, args.dry_run, intake.clone(), seen.clone()).await?;
-        Ok(Self { args, state_dir, face, intake, batches, health, view, seen })
+        Ok(Self { args, state_dir, ledger, face, intake, batches, health, view, seen })
     }
 
     async fn open_ledger(&self) -> Result<Ledger, LedgerError> {
         let synchronous = if self.args.synchronous == SynchronousArg::Full { Synchronous::Full } else { Synchronous::Normal };
-        let (state_dir, options) = (self.state_dir.clone(), LedgerOptions { synchronous, ..LedgerOptions::default() });
-        match tokio::task::spawn_blocking(move || Ledger::open(&state_dir, options)).await {
+        let (location, options) = (self.ledger.clone(), LedgerOptions { synchronous, ..LedgerOptions::default() });
+        match tokio::task::spawn_blocking(move || Ledger::open(location, options)).await {
             Ok(result) => result,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
@@ -228,13 +247,13 @@ impl Process {
         sink: StatusSink,
         stop: impl Future<Output = ()>,
     ) -> Result<(Ended, Progress), EngineError> {
-        let Self { args, state_dir, face, intake, batches, view, seen, .. } = self;
+        let Self { args, state_dir, ledger: location, face, intake, batches, view, seen, .. } = self;
         let Face { keys, links, listening } = face;
         let commands = Commands::with_state(&state_dir);
         let shown = if args.quiet {
             None
         } else {
-            let before = sent_before(state_dir.clone()).await;
+            let before = sent_before(location.clone()).await;
             // Of a process that goes on, they are soon out of sight.
             let findings =
                 if args.once { files::told(&snapshots.borrow()).map(|finding| finding.message.clone()).collect() } else { Vec::new() };
@@ -250,7 +269,7 @@ impl Process {
             );
         }
         let (came_back, recording) = engine::record(ledger.clone(), batches);
-        let history = (!args.dry_run).then(|| tokio::spawn(engine::record_history(ledger.clone(), state_dir.clone(), seen.clone())));
+        let history = (!args.dry_run).then(|| tokio::spawn(engine::record_history(ledger.clone(), location, seen.clone())));
         let control = control::serve(&state_dir, &ledger, keys.clone());
         let returns = Returns {
             unsubscribe: keys.as_ref().map(Tokens::new),
@@ -317,8 +336,8 @@ async fn listen(address: Option<SocketAddr>, returns: &Returns) -> Result<Option
 }
 
 /// What earlier processes sent, for the last line of this one. Only for people: without an answer the line does not say it.
-async fn sent_before(state_dir: PathBuf) -> progress::Before {
-    let runs = tokio::task::spawn_blocking(move || LedgerReader::open(&state_dir).and_then(|reader| reader.runs())).await;
+async fn sent_before(location: LedgerPlace) -> progress::Before {
+    let runs = tokio::task::spawn_blocking(move || LedgerReader::open(location).and_then(|reader| reader.runs())).await;
     let runs = runs.ok().and_then(Result::ok).unwrap_or_default();
     let of_run = runs.into_iter().map(|run| {
         let key = run.record.key;

@@ -1,5 +1,7 @@
 //! `mailfleet suppressions`: who is not mailed.
 
+use crate::ledger::LedgerPlace;
+use crate::cli::ledger::LedgerArgs;
 use std::{
     io::{self, Read as _, Write},
     ops::ControlFlow,
@@ -66,6 +68,14 @@ pub struct StateArgs {
     /// The state folder, with the ledger.
     #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     pub state: PathBuf,
+    #[command(flatten)]
+    pub ledger: LedgerArgs,
+}
+
+impl StateArgs {
+    fn location(&self) -> Result<LedgerPlace, String> {
+        self.ledger.location(&self.state)
+    }
 }
 
 /// Options of `list`.
@@ -166,7 +176,7 @@ pub async fn run(args: SuppressionsArgs) -> ExitCode {
 }
 
 fn list(args: &ListArgs) -> Result<ExitCode, String> {
-    let reader = LedgerReader::open(&args.state.state).map_err(|error| error.to_string())?;
+    let reader = LedgerReader::open(args.state.location()?).map_err(|error| error.to_string())?;
     let (table, mut out) = (tables::suppressions(), io::stdout().lock());
     let mut printer = table.printer(args.output, &mut out);
     let mut printed = Ok(());
@@ -208,7 +218,7 @@ async fn add(args: AddArgs) -> Result<ExitCode, String> {
     });
     let entries = entries.collect::<Result<Vec<_>, String>>()?;
     let count = entries.len() as u64;
-    let Answer::Changed(added) = control::ask(&args.state.state, None, Asked::Suppress(entries)).await? else {
+    let Answer::Changed(added) = control::ask(&args.state.location()?, None, Asked::Suppress(entries)).await? else {
         return Ok(ExitCode::SUCCESS);
     };
     text::report(&format!("{} added to the suppression list of {namespace}{}", counted(added, "person", "people"), known(count - added)));
@@ -222,7 +232,7 @@ fn known(count: u64) -> String {
 async fn remove(args: RemoveArgs) -> Result<ExitCode, String> {
     let people = args.addresses.iter().map(|address| person(address)).collect::<Result<Vec<_>, String>>()?;
     let wanted = topic(args.topic);
-    let reader = LedgerReader::open(&args.state.state).map_err(|error| error.to_string())?;
+    let reader = LedgerReader::open(args.state.location()?).map_err(|error| error.to_string())?;
     let mut entries = Vec::new();
     for person in &people {
         entries.extend(reader.suppressions_of(&args.namespace, person).map_err(|error| error.to_string())?);
@@ -236,7 +246,7 @@ async fn remove(args: RemoveArgs) -> Result<ExitCode, String> {
             let of = entry.topic.as_ref().map(|topic| format!(", topic {topic}")).unwrap_or_default();
             text::report(&format!("{}: {}{of}, by {}: removed", entry.person, entry.reason, entry.source));
         }
-        control::ask(&args.state.state, None, Asked::Unsuppress(entries)).await?;
+        control::ask(&args.state.location()?, None, Asked::Unsuppress(entries)).await?;
     }
     if missing.is_empty() {
         return Ok(ExitCode::SUCCESS);
@@ -291,7 +301,7 @@ async fn import(args: ImportArgs) -> Result<ExitCode, String> {
         }
         if !waiting.is_empty() {
             total += waiting.len() as u64;
-            if let Answer::Changed(count) = control::ask(&args.state.state, None, Asked::Suppress(std::mem::take(&mut waiting))).await? {
+            if let Answer::Changed(count) = control::ask(&args.state.location()?, None, Asked::Suppress(std::mem::take(&mut waiting))).await? {
                 added += count;
             }
         }
@@ -328,7 +338,7 @@ fn entry(args: &ImportArgs, recipient: &crate::audience::Recipient, now_ms: i64)
 }
 
 fn export(args: &ExportArgs) -> Result<ExitCode, String> {
-    let reader = LedgerReader::open(&args.state.state).map_err(|error| error.to_string())?;
+    let reader = LedgerReader::open(args.state.location()?).map_err(|error| error.to_string())?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut printed = writeln!(out, "{}", COLUMNS.join(","));
     let mut forgotten = 0;

@@ -4,9 +4,11 @@ mod audience;
 mod content;
 mod servers;
 
+use crate::ledger::LedgerPlace;
+use crate::cli::ledger::LedgerArgs;
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -69,6 +71,9 @@ pub struct ValidateArgs {
     /// The state folder of `mailfleet run`: warn about campaigns that may have been renamed.
     #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     pub state: PathBuf,
+    /// Where its ledger is.
+    #[command(flatten)]
+    pub ledger: LedgerArgs,
     /// The namespace of the operator's plans, as for `mailfleet run`: campaigns in any other may only be sent from granted domains.
     #[arg(long, value_name = "NAMESPACE")]
     pub plan_namespace: Option<String>,
@@ -96,7 +101,7 @@ pub fn validate(args: &ValidateArgs) -> ExitCode {
         ..Options::of_process(args.secrets_dir.clone(), Some(args.state.clone()))
     };
     let mut snapshot = load(&args.paths, &options);
-    let renamed = renamed(&snapshot, &args.state);
+    let renamed = args.ledger.location(&args.state).map(|location| renamed(&snapshot, location)).unwrap_or_default();
     snapshot.findings.extend(renamed);
     if args.strict {
         let warnings = snapshot.findings.iter_mut().filter(|finding| finding.severity == Severity::Warning);
@@ -139,9 +144,9 @@ fn is_same_place(one: &Finding, other: &Finding) -> bool {
 }
 
 /// Campaigns that do not start since they may be others, renamed: the ledger goes by name, and would mail everybody again.
-fn renamed(snapshot: &Snapshot, state_dir: &Path) -> Vec<Finding> {
+fn renamed(snapshot: &Snapshot, location: LedgerPlace) -> Vec<Finding> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let (Ok(runtime), Ok(facts)) = (runtime, RecordedFacts::open(state_dir)) else { return Vec::new() };
+    let (Ok(runtime), Ok(facts)) = (runtime, RecordedFacts::open(location)) else { return Vec::new() };
     let renamed = runtime.block_on(engine::renamed(snapshot, facts, jiff::Timestamp::now().as_millisecond()));
     let finding = |(key, old): (Key, String)| {
         let place = snapshot.campaigns.get(&key)?.origin.file()?;

@@ -1,5 +1,6 @@
 //! `mailfleet why`: everything that the ledger knows of one person.
 
+use crate::cli::ledger::LedgerArgs;
 use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::Args;
@@ -26,6 +27,8 @@ pub struct WhyArgs {
     /// The state folder, with the ledger.
     #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     pub state: PathBuf,
+    #[command(flatten)]
+    pub ledger: LedgerArgs,
     /// The keys of this installation, as `mailfleet run` has them. Default: STATE/keys.
     #[arg(long, value_name = "FILE", env = "MAILFLEET_KEYS")]
     pub keys: Option<PathBuf>,
@@ -50,7 +53,7 @@ pub fn why(args: &WhyArgs) -> ExitCode {
 
 fn show(args: &WhyArgs) -> Result<bool, String> {
     let address = Address::parse(&args.address).map_err(|why| format!("`{}` is not a valid address: {why}", args.address))?;
-    let reader = LedgerReader::open(&args.state).map_err(|error| error.to_string())?;
+    let reader = LedgerReader::open(args.ledger.location(&args.state)?).map_err(|error| error.to_string())?;
     let keys = keys::existing(args.keys.as_deref(), &args.state)?;
     let known = reader.known(address.as_str(), args.namespace.as_deref(), keys.as_ref()).map_err(|error| error.to_string())?;
     let is_known = !known.is_empty();

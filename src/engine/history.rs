@@ -3,7 +3,8 @@
 //! What the engine shows is compared with what was recorded last, so whatever comes and goes within a moment is left out, and no more is
 //! written than the ledger takes in passing.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use crate::ledger::LedgerPlace;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::de::{DeserializeOwned, IntoDeserializer, value::Error};
 use serde_json::{Value, json};
@@ -40,8 +41,8 @@ const MIRRORS: [ConditionType; 2] = [ConditionType::Reconciling, ConditionType::
 type Id = (&'static str, Key);
 
 /// Records what changes until the engine has ended, and then what changed last.
-pub(crate) async fn record_history(ledger: Ledger, state_dir: PathBuf, mut view: watch::Receiver<View>) {
-    let read = tokio::task::spawn_blocking(move || LedgerReader::open(&state_dir).and_then(|reader| reader.newest_of_all())).await;
+pub(crate) async fn record_history(ledger: Ledger, location: LedgerPlace, mut view: watch::Receiver<View>) {
+    let read = tokio::task::spawn_blocking(move || LedgerReader::open(location).and_then(|reader| reader.newest_of_all())).await;
     let mut recorded = match read {
         Ok(Ok(rows)) => Recorded::of(rows),
         Ok(Err(error)) => {

@@ -1,7 +1,7 @@
 //! The database as the writing thread holds it: its transactions, and what makes sure that no other process writes.
 
 use super::{
-    LedgerOptions, Location,
+    LedgerOptions, LedgerPlace,
     database::Connection,
     error::{Fault, LedgerError},
     folder::Folder,
@@ -29,7 +29,7 @@ enum Keeper {
 
 impl Book {
     /// Takes a ledger over.
-    pub(super) fn open(location: &Location, options: LedgerOptions) -> Result<Self, LedgerError> {
+    pub(super) fn open(location: &LedgerPlace, options: LedgerOptions) -> Result<Self, LedgerError> {
         let (keeper, connection, epoch) = match location.database() {
             None => {
                 let (folder, connection, epoch) = Folder::open(location.state_dir(), options)?;

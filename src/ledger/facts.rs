@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Generation, Ledger, LedgerError, LedgerErrorKind, LedgerReader, Location, RunCounts, RunId, RunKey, RunRecord, SentAlike, ServerRecord,
+    Generation, Ledger, LedgerError, LedgerErrorKind, LedgerReader, LedgerPlace, RunCounts, RunId, RunKey, RunRecord, SentAlike, ServerRecord,
     SpecHash, StandingOf, generations,
 };
 use crate::feedback::Complaints;
@@ -90,7 +90,7 @@ impl RecordedFacts {
     ///
     /// # Errors
     /// As [`LedgerReader::open`], except that a missing ledger is not an error.
-    pub fn open(location: impl Into<Location>) -> Result<Self, LedgerError> {
+    pub fn open(location: impl Into<LedgerPlace>) -> Result<Self, LedgerError> {
         match LedgerReader::open(location) {
             Ok(reader) => Ok(Self { reader: Some(Arc::new(Mutex::new(reader))) }),
             Err(error) if error.kind == LedgerErrorKind::Missing => Ok(Self { reader: None }),

@@ -19,7 +19,7 @@ mod hash_file;
 mod held;
 mod history;
 mod keys;
-mod location;
+mod place;
 mod mailed;
 mod meta;
 mod migrations;
@@ -62,7 +62,7 @@ pub use facts::{Facts, RecordedFacts};
 pub use forget::Forgotten;
 pub use hash_file::AddressSet;
 pub use history::{Failure, HistoryOf, HistoryRow, Transition};
-pub use location::Location;
+pub use place::LedgerPlace;
 pub use people::{EventRow, Known};
 pub use reader::{LedgerReader, RecipientRow, RunSummary};
 use recipient_index::Builders;
@@ -73,7 +73,7 @@ pub use records::{
     ServerId, SpecHash, UnresolvedClaim, Usage, UsageMove, domain_key,
 };
 pub use results::Results;
-pub use schema::{DATABASE_FILES, has_ledger, is_in_use};
+pub use schema::{DATABASE_FILES, has_ledger};
 pub use standing::{ServerRecord, StandingOf};
 use writer::{Job, Writer};
 
@@ -118,7 +118,7 @@ pub struct Ledger {
 struct Shared {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
-    location: Location,
+    location: LedgerPlace,
     seed: u64,
     epoch: i64,
     servers: RwLock<HashMap<Arc<str>, ServerId>>,
@@ -132,7 +132,7 @@ impl Ledger {
     ///
     /// # Errors
     /// `InUse` when another process has the folder, `NewerVersion`, `Corrupt`, `Locked`, `Full`, `NotPermitted`, `Io`.
-    pub fn open(location: impl Into<Location>, options: LedgerOptions) -> Result<Self, LedgerError> {
+    pub fn open(location: impl Into<LedgerPlace>, options: LedgerOptions) -> Result<Self, LedgerError> {
         let location = location.into();
         let writer = Writer::open(&location, options)?;
         let seed = writer.seed;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 use super::{
-    BadRow, Location, RunCounts, RunId, RunKey, RunRecord, ServerDay, Usage,
+    BadRow, LedgerPlace, RunCounts, RunId, RunKey, RunRecord, ServerDay, Usage,
     database::{Connection, params},
     error::{Fault, LedgerError},
     held, runs, schema,
@@ -58,7 +58,7 @@ impl LedgerReader {
     /// # Errors
     /// `Missing` if there is none, `Corrupt` or `NewerVersion` if it cannot be understood, `NotPermitted` without permission to
     /// read.
-    pub fn open(location: impl Into<Location>) -> Result<Self, LedgerError> {
+    pub fn open(location: impl Into<LedgerPlace>) -> Result<Self, LedgerError> {
         let location = location.into();
         Ok(Self { connection: schema::open_at(&location)?, name: location.to_string() })
     }

@@ -11,7 +11,7 @@ use std::{
 use rusqlite::{OpenFlags, config::DbConfig};
 
 use super::{
-    LedgerOptions, Location, Synchronous,
+    LedgerOptions, LedgerPlace, Synchronous,
     database::{Connection, Session},
     error::{Fault, LedgerError, LedgerErrorKind},
     meta,
@@ -276,7 +276,7 @@ pub(super) fn identity(path: &Path) -> Result<(u64, u64), LedgerError> {
 }
 
 /// A connection for reading, to wherever the ledger is.
-pub(super) fn open_at(location: &Location) -> Result<Connection, LedgerError> {
+pub(super) fn open_at(location: &LedgerPlace) -> Result<Connection, LedgerError> {
     let Some(place) = location.database() else { return open_reader(&database(location.state_dir())) };
     let connection = Connection::Postgres(Box::new(Session::open(place, false)?));
     match check_version(&connection).map_err(|fault| fault.at(place))? {

@@ -256,6 +256,15 @@ fn try_begin(connection: &Connection) -> Result<Result<i64, Holder>, Fault> {
     Ok(Ok(epoch))
 }
 
+/// Whether a process holds the lease now.
+pub(super) fn is_held(place: &Arc<DatabasePlace>) -> Result<bool, Fault> {
+    let connection = Connection::Postgres(Box::new(Session::open(place, false)?));
+    if schema::check_version(&connection)?.is_none() {
+        return Ok(false);
+    }
+    connection.value(&format!("SELECT EXISTS (SELECT 1 FROM senders WHERE NOT ended AND lease_until_ms > {NOW_MS})"), ())
+}
+
 /// This process for people.
 fn where_at() -> String {
     let host = rustix::system::uname();

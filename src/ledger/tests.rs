@@ -42,8 +42,8 @@ impl Folder {
         Self(path, given.map(|url| DatabasePlace::parse(&format!("{url}?schema=test_{id:016x}")).expect("a URL of a database")))
     }
 
-    fn location(&self) -> Location {
-        self.1.as_ref().map_or_else(|| (&self.0).into(), |place| Location::in_database(place.clone(), &self.0))
+    fn location(&self) -> LedgerPlace {
+        self.1.as_ref().map_or_else(|| (&self.0).into(), |place| LedgerPlace::in_database(place.clone(), &self.0))
     }
 
     fn open(&self) -> Ledger {

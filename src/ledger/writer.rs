@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    Commit, LedgerOptions, Location, RunId,
+    Commit, LedgerOptions, LedgerPlace, RunId,
     book::Book,
     commit::Written,
     error::{LedgerError, LedgerErrorKind},
@@ -65,7 +65,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Takes a ledger over.
-    pub(super) fn open(location: &Location, options: LedgerOptions) -> Result<Self, LedgerError> {
+    pub(super) fn open(location: &LedgerPlace, options: LedgerOptions) -> Result<Self, LedgerError> {
         let mut book = Book::open(location, options)?;
         let seed = book.read(|connection| meta::number(connection, "seed"))?.cast_unsigned();
         Ok(Self { book, runs: HashMap::new(), now_ms: 0, seed, keys: None, jobs: 0, rolled_hour: 0, undecided: None })

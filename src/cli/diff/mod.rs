@@ -12,6 +12,7 @@ mod print;
 pub(super) mod side;
 mod words;
 
+use crate::cli::ledger::LedgerArgs;
 use std::{
     collections::BTreeMap,
     io::{self, Write as _},
@@ -92,6 +93,8 @@ pub struct DiffArgs {
     /// The state folder of `mailfleet run`: its ledger says who was mailed. It is only read, beside a process that sends.
     #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     state: PathBuf,
+    #[command(flatten)]
+    ledger: LedgerArgs,
     /// The only namespace whose plans count, as for `mailfleet run`.
     #[arg(long, value_name = "NAMESPACE")]
     plan_namespace: Option<String>,
@@ -223,15 +226,16 @@ pub(super) async fn report(args: &DiffArgs) -> Result<Report, Stop> {
     };
     let kept = side::keep_what_was_good(&old.snapshot, &mut new.snapshot);
 
-    let state = args.state.clone();
+    let location = args.ledger.location(&args.state).map_err(Stop::configuration)?;
+    let state = location.clone();
     let (before, after) = (old.snapshot.clone(), new.snapshot.clone());
     let unreadable = |error: crate::ledger::LedgerError| Stop::configuration(error.to_string());
     // The ledger of this machine knows nothing of what a cluster has sent.
     let (past, facts) = if in_cluster {
         (cluster::past(&before), RecordedFacts::none())
     } else {
-        let past = blocking(move || past::past(&state, [&before, &after])).await.map_err(unreadable)?;
-        (past, RecordedFacts::open(&args.state).map_err(unreadable)?)
+        let past = blocking(move || past::past(state, [&before, &after])).await.map_err(unreadable)?;
+        (past, RecordedFacts::open(location).map_err(unreadable)?)
     };
 
     let now_ms = Timestamp::now().as_millisecond();
@@ -331,7 +335,7 @@ fn renamed(old: &Snapshot, new: &Snapshot) -> Vec<(Key, Key)> {
 
 impl DiffArgs {
     /// A comparison of a folder with what it was, without a cluster.
-    pub(super) fn of_review(old: Source, new: Source, options: &Options, state: PathBuf) -> Self {
+    pub(super) fn of_review(old: Source, new: Source, options: &Options, (state, ledger): (PathBuf, LedgerArgs)) -> Self {
         Self {
             old,
             new: Some(new),
@@ -339,6 +343,7 @@ impl DiffArgs {
             exclude: options.exclude.clone(),
             secrets_dir: options.secrets_dir.clone(),
             state,
+            ledger,
             plan_namespace: options.plan_namespace.clone(),
             exit_code: false,
             output: DiffOutput::Markdown,

@@ -1,8 +1,8 @@
 //! What the ledger knows of the campaigns of both sides, and how many people their audiences have.
 
+use crate::ledger::LedgerPlace;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
 };
 
 use crate::{
@@ -24,8 +24,8 @@ const ALL_MAX: u64 = 20_000_000;
 ///
 /// # Errors
 /// When there is one that cannot be read.
-pub fn past(state_dir: &Path, sides: [&Snapshot; 2]) -> Result<Past, LedgerError> {
-    let reader = match LedgerReader::open(state_dir) {
+pub fn past(location: LedgerPlace, sides: [&Snapshot; 2]) -> Result<Past, LedgerError> {
+    let reader = match LedgerReader::open(location) {
         Ok(reader) => reader,
         Err(error) if error.kind == LedgerErrorKind::Missing => return Ok(Past::default()),
         Err(error) => return Err(error),

@@ -1,6 +1,7 @@
 //! Who may see the dashboard, from the command line.
 
-use std::path::{Path, PathBuf};
+use crate::ledger::LedgerPlace;
+use std::path::PathBuf;
 
 use clap::Args;
 use http::HeaderName;
@@ -27,14 +28,14 @@ pub struct DashboardArgs {
 }
 
 impl DashboardArgs {
-    /// How the dashboard is served, by a process with this state folder, and with which commands. Reads the token.
-    pub(super) fn options(&self, state_dir: &Path, commands: Commands) -> Result<DashboardOptions, String> {
+    /// How the dashboard is served, by a process with this ledger, and with which commands. Reads the token.
+    pub(super) fn options(&self, ledger: &LedgerPlace, commands: Commands) -> Result<DashboardOptions, String> {
         let read = |path: &PathBuf| {
             let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
             text.and_then(|text| Token::read(&text)).map_err(|why| format!("--admin-token-file {} cannot be used: {why}.", path.display()))
         };
         Ok(DashboardOptions {
-            state_dir: state_dir.to_owned(),
+            ledger: ledger.clone(),
             commands,
             token: self.admin_token_file.as_ref().map(read).transpose()?,
             proxy_header: self.admin_proxy_header.clone(),

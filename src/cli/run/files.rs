@@ -46,7 +46,7 @@ pub(super) async fn run(args: RunArgs) -> Result<ExitCode, String> {
         return Err("The configuration has faults, and nothing was sent. Fix them; `mailfleet validate` lists them too.".to_owned());
     }
     let is_dry = args.dry_run;
-    if !is_dry {
+    if !is_dry && args.ledger.ledger.is_none() {
         ledger_elsewhere(&args.paths, &state_dir)?;
         if args.once && is_ci(std::env::var("CI").ok().as_deref()) && !has_ledger(&state_dir) {
             text::report(&format!(

@@ -8,6 +8,7 @@ mod print;
 mod start;
 mod stretches;
 
+use crate::cli::ledger::LedgerArgs;
 use std::{
     io::{self, IsTerminal as _, Write as _},
     ops::ControlFlow,
@@ -96,6 +97,8 @@ pub struct SimulateArgs {
     /// The state folder of `mailfleet run`: its ledger says what was sent. It is only read.
     #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
     state: PathBuf,
+    #[command(flatten)]
+    ledger: LedgerArgs,
     /// The only namespace whose plans count, as for `mailfleet run`.
     #[arg(long, value_name = "NAMESPACE")]
     plan_namespace: Option<String>,

@@ -37,7 +37,8 @@ pub async fn read(args: &SimulateArgs, now_ms: i64) -> Result<Read, Stop> {
     let for_loading = args.clone();
     let snapshot = blocking(move || load(&for_loading)).await?;
     let unreadable = |error: LedgerError| Stop::configuration(error.to_string());
-    let facts = RecordedFacts::open(&args.state).map_err(unreadable)?;
+    let location = args.ledger.location(&args.state).map_err(Stop::configuration)?;
+    let facts = RecordedFacts::open(location.clone()).map_err(unreadable)?;
     let options = EngineOptions::offline(args.state.clone(), args.plan_namespace.clone());
     let mut world = offline_world_of(&snapshot, facts, &options, now_ms).await;
     // Only now: whether one was renamed is told by all of them.
@@ -48,14 +49,14 @@ pub async fn read(args: &SimulateArgs, now_ms: i64) -> Result<Read, Stop> {
     if !missing.is_empty() {
         assumed.push("Secrets and files that are not here are there.".to_owned());
     }
-    let (state, campaigns) = (args.state.clone(), world.campaigns.clone());
+    let campaigns = world.campaigns.clone();
     let asked = args.recipients.clone();
     for name in asked.iter().filter_map(|asked| asked.campaign.as_deref()) {
         named(name, world.campaigns.keys(), "campaign")?;
     }
     let runtime = tokio::runtime::Handle::current();
     let (starts, past, notes) = blocking(move || {
-        let reader = match LedgerReader::open(&state) {
+        let reader = match LedgerReader::open(location.clone()) {
             Ok(reader) => Some(reader),
             Err(error) if error.kind == LedgerErrorKind::Missing => None,
             Err(error) => return Err(unreadable(error)),
@@ -100,7 +101,7 @@ pub async fn read(args: &SimulateArgs, now_ms: i64) -> Result<Read, Stop> {
             past.days = reader.days().map_err(unreadable)?;
             past.usage = reader.usage_since(now_ms / 60_000 - USAGE_MINUTES).map_err(unreadable)?;
         } else {
-            notes.push(format!("Nothing was sent before: {} has no ledger.", state.display()));
+            notes.push(format!("Nothing was sent before: there is no ledger at {location}."));
         }
         Ok((starts, past, notes))
     })

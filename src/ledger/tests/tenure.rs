@@ -85,7 +85,7 @@ async fn a_line_that_is_lost_while_a_commit_ends_leaves_nothing_open() {
         let proxy = Proxy::to(place(&folder));
         let mut behind = place(&folder).clone();
         behind.hosts = vec![("127.0.0.1".into(), proxy.port)];
-        let ledger = Ledger::open(Location::in_database(behind, &folder.0), LedgerOptions::default()).expect("it opens");
+        let ledger = Ledger::open(LedgerPlace::in_database(behind, &folder.0), LedgerOptions::default()).expect("it opens");
         let (run, commit) = started(&ledger).await;
         *proxy.cut.lock().expect("no panic") = Some(cut);
         assert_eq!(kind(ledger.commit(Arc::clone(&commit)).await), Some(LedgerErrorKind::Undecided), "{cut:?}");

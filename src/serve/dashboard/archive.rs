@@ -1,6 +1,6 @@
 //! What the ledger knows, read beside the process that writes it.
 
-use std::path::Path;
+use crate::ledger::LedgerPlace;
 
 use super::{
     moment::{Moment, Past},
@@ -19,11 +19,11 @@ const AUDIT_MAX: usize = 50;
 const HOUR_MS: i64 = 3_600_000;
 
 /// Reads what a page needs. Blocking.
-pub fn read(state_dir: &Path, route: &Route, moment: &Moment) -> Past {
+pub fn read(ledger: LedgerPlace, route: &Route, moment: &Moment) -> Past {
     if matches!(route, Route::Servers(_) | Route::Campaigns(_) | Route::Plans(_)) {
         return Past::default();
     }
-    let past = LedgerReader::open(state_dir).and_then(|reader| of(&reader, route, moment));
+    let past = LedgerReader::open(ledger).and_then(|reader| of(&reader, route, moment));
     match past {
         Ok(past) => past,
         // Nothing was sent yet.

@@ -21,10 +21,10 @@ mod servers;
 #[cfg(test)]
 mod tests;
 
+use crate::ledger::LedgerPlace;
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -67,7 +67,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 #[derive(Clone, Debug, Default)]
 pub struct DashboardOptions {
     /// The state folder, with the ledger.
-    pub state_dir: PathBuf,
+    pub ledger: LedgerPlace,
     /// The commands that messages name, as they have to be typed.
     pub commands: Commands,
     /// What lets in whoever has it.
@@ -282,7 +282,7 @@ impl Dashboard {
     async fn make(self: &Arc<Self>, route: &Route) -> Arc<Made> {
         // It is never closed. Who goes away leaves the work behind, so the permit stays with that.
         let permit = self.makers.clone().acquire_owned().await;
-        let (route, state_dir) = (route.clone(), self.options.state_dir.clone());
+        let (route, ledger) = (route.clone(), self.options.ledger.clone());
         let moment = Moment {
             phase: self.health.phase(),
             view: self.health.view(),
@@ -292,7 +292,7 @@ impl Dashboard {
         };
         let made = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let past = archive::read(&state_dir, &route, &moment);
+            let past = archive::read(ledger, &route, &moment);
             made(&route, &moment, &past)
         });
         let failed = || {

@@ -6,16 +6,16 @@ use std::{
     sync::Arc,
 };
 
-use super::{database::DatabasePlace, schema};
+use super::{database::DatabasePlace, schema, tenure};
 
 /// Where a ledger is: in a state folder, or in a database. The state folder has the files of this process in both cases.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Location {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerPlace {
     state_dir: PathBuf,
     database: Option<Arc<DatabasePlace>>,
 }
 
-impl Location {
+impl LedgerPlace {
     /// In a database, with the files of this process in a state folder.
     pub fn in_database(place: DatabasePlace, state_dir: impl Into<PathBuf>) -> Self {
         Self { state_dir: state_dir.into(), database: Some(Arc::new(place)) }
@@ -27,6 +27,13 @@ impl Location {
         &self.state_dir
     }
 
+    /// Whether a process sends from it now, as far as can be told.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        let Some(place) = &self.database else { return schema::is_in_use(&self.state_dir) };
+        tenure::is_held(place).unwrap_or(true)
+    }
+
     /// The database, where it is not in the folder.
     #[must_use]
     pub const fn database(&self) -> Option<&Arc<DatabasePlace>> {
@@ -34,13 +41,13 @@ impl Location {
     }
 }
 
-impl<P: Into<PathBuf>> From<P> for Location {
+impl<P: Into<PathBuf>> From<P> for LedgerPlace {
     fn from(state_dir: P) -> Self {
         Self { state_dir: state_dir.into(), database: None }
     }
 }
 
-impl fmt::Display for Location {
+impl fmt::Display for LedgerPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.database {
             Some(place) => write!(f, "{place}"),
