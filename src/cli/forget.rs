@@ -58,7 +58,8 @@ pub async fn run(args: ForgetArgs) -> ExitCode {
 async fn forget(args: &ForgetArgs) -> Result<ExitCode, String> {
     let address = Address::parse(&args.address).map_err(|why| format!("`{}` is not a valid address: {why}", args.address))?;
     let asked = Forget { address: address.as_str().to_owned(), namespace: args.namespace.clone() };
-    let Answer::Forgotten(Forgotten { told, is_left }) = control::ask(&args.ledger.location(&args.state)?, args.keys.as_deref(), Asked::Forget(asked)).await?
+    let Answer::Forgotten(Forgotten { told, is_left }) =
+        control::ask(&args.ledger.location(&args.state)?, args.keys.as_deref(), Asked::Forget(asked)).await?
     else {
         return Err("the process that sends did not answer; it may be a different version".to_owned());
     };

@@ -23,7 +23,7 @@ use super::{
     text::{self, Commands, paragraph},
 };
 use crate::{
-    ledger::{LedgerError, LedgerReader, LedgerPlace, RunKey, RunSummary},
+    ledger::{LedgerError, LedgerPlace, LedgerReader, RunKey, RunSummary},
     present::{promise::promise, words::told_once},
     resources::{
         Campaign, DEFAULT_NAMESPACE, Key, Kind, Plan, SendingServer, campaign::CampaignStatus, fate::Fate, plan::PlanStatus,
@@ -214,7 +214,11 @@ fn show(args: &GetArgs, found: Vec<Found>, out: &mut impl Write) -> Result<(), S
                 }
                 print_details(args, &tables::picks(), status.servers.iter().collect(), out)
             };
-            let ledger = if args.kubernetes { None } else { args.ledger.location(&args.state).ok().and_then(|location| LedgerReader::open(location).ok()) };
+            let ledger = if args.kubernetes {
+                None
+            } else {
+                args.ledger.location(&args.state).ok().and_then(|location| LedgerReader::open(location).ok())
+            };
             let recount = |shown: &mut Shown<CampaignStatus>| recount(ledger.as_ref(), shown);
             show_objects(args, (Campaign::KIND, found), &tables::campaigns(), recount, details, out)
         }

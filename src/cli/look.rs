@@ -190,7 +190,8 @@ impl Look {
         Arc::make_mut(&mut snapshot.campaigns).retain(|key, _| *key == self.key);
         let looking = EngineOptions::looking(args.state.clone(), args.plan_namespace.clone());
         let options = EngineOptions { links: Some(self.links.clone()), ..looking };
-        let facts = RecordedFacts::open(args.ledger.location(&args.state).map_err(Stop::failed)?).map_err(|error| Stop::failed(error.to_string()))?;
+        let facts = RecordedFacts::open(args.ledger.location(&args.state).map_err(Stop::failed)?)
+            .map_err(|error| Stop::failed(error.to_string()))?;
         let now_ms = Timestamp::now().as_millisecond();
         let world = world_of(&snapshot, facts, &options, now_ms).await;
         let mut observed = Observations::default();

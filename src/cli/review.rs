@@ -174,7 +174,8 @@ async fn review(args: &ReviewArgs, from_fork: bool) -> Result<Review, Stop> {
     }
 
     let new = Source::Path(args.new.clone());
-    let compared = diff::report(&DiffArgs::of_review(args.old.clone(), new.clone(), &options, (args.state.clone(), args.ledger.clone()))).await?;
+    let compared =
+        diff::report(&DiffArgs::of_review(args.old.clone(), new.clone(), &options, (args.state.clone(), args.ledger.clone()))).await?;
     let (old, new) = test::sides(args.old.clone(), new, options).await.map_err(Stop::configuration)?;
 
     let changes = changes(&old.snapshot, &new.snapshot);

@@ -32,7 +32,7 @@ use crate::{
     egress::Egress,
     engine::{self, CampaignNote, Ended, EngineError, EngineOptions, FailedCampaign, Returns, View},
     feedback::{Batch, Intake},
-    ledger::{DATABASE_FILES, Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerReader, LedgerPlace, Synchronous},
+    ledger::{DATABASE_FILES, Ledger, LedgerError, LedgerErrorKind, LedgerOptions, LedgerPlace, LedgerReader, Synchronous},
     resources::{Duration, Key, fate::Fate},
     serve::{Admin, Health, admin},
     source::{Snapshot, StatusSink},

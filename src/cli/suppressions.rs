@@ -1,7 +1,7 @@
 //! `mailfleet suppressions`: who is not mailed.
 
-use crate::ledger::LedgerPlace;
 use crate::cli::ledger::LedgerArgs;
+use crate::ledger::LedgerPlace;
 use std::{
     io::{self, Read as _, Write},
     ops::ControlFlow,
@@ -301,7 +301,9 @@ async fn import(args: ImportArgs) -> Result<ExitCode, String> {
         }
         if !waiting.is_empty() {
             total += waiting.len() as u64;
-            if let Answer::Changed(count) = control::ask(&args.state.location()?, None, Asked::Suppress(std::mem::take(&mut waiting))).await? {
+            if let Answer::Changed(count) =
+                control::ask(&args.state.location()?, None, Asked::Suppress(std::mem::take(&mut waiting))).await?
+            {
                 added += count;
             }
         }

@@ -4,8 +4,8 @@ mod audience;
 mod content;
 mod servers;
 
-use crate::ledger::LedgerPlace;
 use crate::cli::ledger::LedgerArgs;
+use crate::ledger::LedgerPlace;
 use std::{
     io::{self, Write},
     path::PathBuf,

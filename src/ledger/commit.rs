@@ -3,11 +3,23 @@
 //! New claims are appended, so that 64 of them touch only two or three pages; counts and usage are summed first and written once
 //! per group commit.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+mod rows;
+mod usage;
 
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
+
+pub(super) use self::usage::add_usage;
+use self::{
+    rows::{EndedRow, NewRow},
+    usage::{write_bars, write_usage},
+};
 use super::{
-    Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, NewBar, OutcomeRecord, RunId, ServerId,
-    database::{Connection, Statement, params},
+    Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, OutcomeRecord, RunId, ServerId,
+    database::{Connection, params},
     error::{Fault, LedgerError, LedgerErrorKind},
     standing, suppressions,
     writer::{RunState, Writer, not_begun},
@@ -73,14 +85,17 @@ impl Changes {
 
     /// Writes the sums.
     pub(super) fn write(&self, connection: &Connection) -> Result<(), Fault> {
-        if self.counts.iter().any(|c| c.by != 0) {
+        let sums = self.counts.iter().filter(|c| c.by != 0);
+        let sums: Vec<_> = sums.map(|c| (c.run_id.0, c.fate.number(), c.server.map_or(0, |server| server.0), c.by)).collect();
+        if matches!(connection, Connection::Postgres(_)) && !sums.is_empty() {
+            rows::add_counts(connection, &sums)?;
+        } else if !sums.is_empty() {
             let mut statement = connection.prepare(
                 "INSERT INTO counts (run_id, state, server_id, count) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (run_id, state, server_id) DO UPDATE SET count = counts.count + excluded.count",
             )?;
-            for change in self.counts.iter().filter(|c| c.by != 0) {
-                let server = change.server.map_or(0, |server| server.0);
-                statement.execute(params![change.run_id.0, change.fate.number(), server, change.by])?;
+            for (run, state, server, by) in sums {
+                statement.execute([run, state, server, by])?;
             }
         }
         for (run, count) in &self.resent {
@@ -89,9 +104,6 @@ impl Changes {
         Ok(())
     }
 }
-
-/// One list of usage keys, a minute, and how many messages a commit adds to it.
-type UsageCount<'a> = (&'a Arc<[Arc<str>]>, i64, i64);
 
 /// A group commit while it is being written.
 struct Page<'a> {
@@ -182,6 +194,12 @@ impl Writer {
     }
 }
 
+/// What an outcome writes of a message that is claimed, and what becomes of the message.
+struct End<'o> {
+    row: EndedRow<'o>,
+    fate: Fate,
+}
+
 /// What a group commit has written.
 pub(super) struct Written {
     seqs: Vec<Option<u64>>,
@@ -208,23 +226,60 @@ impl Page<'_> {
         if outcomes.is_empty() {
             return Ok(());
         }
+        if matches!(connection, Connection::Postgres(_)) {
+            return self.write_outcomes_together(connection, outcomes);
+        }
         let mut end_claimed = connection.prepare(END_CLAIMED)?;
         for outcome in outcomes {
-            match outcome.seq {
-                Some(seq) => self.write_outcome(connection, &mut end_claimed, outcome, seq)?,
-                None => self.append_ended(connection, outcome)?,
-            }
+            let Some(end) = self.end_of(connection, outcome)? else { continue };
+            let EndedRow { run, seq, state, at_ms, reply, fields, server, resent, uncounted, refusals } = end.row;
+            let is_ended = outcome.disposition.may_follow(Fate::Claimed)
+                && end_claimed.execute(params![
+                    run.0,
+                    seq.cast_signed(),
+                    state,
+                    self.now_ms,
+                    at_ms,
+                    reply,
+                    fields,
+                    server,
+                    resent,
+                    uncounted,
+                    refusals
+                ])? == 1;
+            self.settle(connection, outcome, &end, is_ended)?;
         }
         Ok(())
     }
 
-    fn write_outcome(
-        &mut self,
-        connection: &Connection,
-        end_claimed: &mut Statement<'_>,
-        outcome: &OutcomeRecord,
-        seq: u64,
-    ) -> Result<(), Fault> {
+    /// Writes the first outcome of each message that is claimed by one statement, and the others one by one.
+    fn write_outcomes_together(&mut self, connection: &Connection, outcomes: &[OutcomeRecord]) -> Result<(), Fault> {
+        let mut ends = Vec::with_capacity(outcomes.len());
+        for outcome in outcomes {
+            if let Some(end) = self.end_of(connection, outcome)? {
+                ends.push((outcome, end));
+            }
+        }
+        let mut seen = HashSet::with_capacity(ends.len());
+        let is_first: Vec<bool> = ends
+            .iter()
+            .map(|(outcome, end)| outcome.disposition.may_follow(Fate::Claimed) && seen.insert((end.row.run, end.row.seq)))
+            .collect();
+        let first: Vec<EndedRow<'_>> = ends.iter().zip(&is_first).filter(|(_, first)| **first).map(|((_, end), _)| end.row).collect();
+        let ended = rows::end(connection, &first, self.now_ms)?;
+        for ((outcome, end), is_first) in ends.iter().zip(is_first) {
+            let is_ended = is_first && ended.contains(&(end.row.run, end.row.seq));
+            self.settle(connection, outcome, end, is_ended)?;
+        }
+        Ok(())
+    }
+
+    /// What an outcome writes of a message that is claimed; `None` where it is that of a recipient who never was, and is added.
+    fn end_of<'o>(&mut self, connection: &Connection, outcome: &'o OutcomeRecord) -> Result<Option<End<'o>>, Fault> {
+        let Some(seq) = outcome.seq else {
+            self.append_ended(connection, outcome)?;
+            return Ok(None);
+        };
         let run = outcome.run_id;
         let mut fate = outcome.disposition.fate();
         let to_resend = &self.run(run)?.to_resend;
@@ -239,27 +294,21 @@ impl Page<'_> {
             None => row(connection, run, seq)?.and_then(|row| row.server),
         };
         let reply = outcome.reply.as_deref().map(|reply| shortened(reply, REPLY_CHARS));
-        let ended = outcome.disposition.may_follow(Fate::Claimed)
-            && end_claimed.execute(params![
-                run.0,
-                seq.cast_signed(),
-                fate.number(),
-                self.now_ms,
-                columns.at_ms,
-                reply,
-                columns.fields,
-                server,
-                columns.resent,
-                columns.uncounted,
-                columns.refusals
-            ])? == 1;
-        if ended && !matches!(outcome.disposition, Disposition::Returned { .. }) {
+        let Columns { at_ms, fields, refusals, resent, uncounted } = columns;
+        let row = EndedRow { run, seq, state: fate.number(), at_ms, reply, fields, server, resent, uncounted, refusals };
+        Ok(Some(End { row, fate }))
+    }
+
+    /// Notes an outcome that ended a claim, or writes that of a message that was not claimed.
+    fn settle(&mut self, connection: &Connection, outcome: &OutcomeRecord, end: &End<'_>, is_ended: bool) -> Result<(), Fault> {
+        let End { row: EndedRow { run, seq, server, resent, .. }, fate } = *end;
+        if is_ended && !matches!(outcome.disposition, Disposition::Returned { .. }) {
             self.note_first_sent(connection, run)?;
         }
-        let from = if ended { Fate::Claimed } else { self.end_waiting(connection, outcome, seq, fate)? };
+        let from = if is_ended { Fate::Claimed } else { self.end_waiting(connection, outcome, seq, fate)? };
         self.changes.add(run, from, None, -1);
         self.changes.add(run, fate, server, 1);
-        if columns.resent > 0 {
+        if resent > 0 {
             self.changes.add_resent(run, 1);
         }
         if !self.run(run)?.is_idle() {
@@ -342,6 +391,8 @@ impl Page<'_> {
             return Ok(());
         }
         let mut append = connection.prepare(APPEND)?;
+        let is_together = matches!(connection, Connection::Postgres(_));
+        let mut new = Vec::with_capacity(if is_together { claims.len() } else { 0 });
         for claim in claims {
             if let Some(state) = self.runs.get(&claim.run_id).filter(|state| state.suppressing.anybody)
                 && let Some((why, hash)) = suppressions::why(connection, state, self.keys, claim)?
@@ -355,23 +406,29 @@ impl Page<'_> {
                 seq
             } else {
                 let seq = self.next_seq(claim.run_id)?;
-                append.execute(params![
-                    claim.run_id.0,
-                    seq.cast_signed(),
-                    claim.recipient.as_ref(),
-                    Fate::Claimed.number(),
-                    claim.attempt,
-                    claim.server.0,
-                    self.now_ms,
-                    None::<&str>,
-                    self.epoch
-                ])?;
+                let (run, state) = (claim.run_id, Fate::Claimed.number());
+                if is_together {
+                    let (recipient, attempt, server) = (&*claim.recipient, claim.attempt, Some(claim.server.0));
+                    new.push(NewRow { run, seq, recipient, state, attempt, server, reply: None });
+                } else {
+                    append.execute(params![
+                        run.0,
+                        seq.cast_signed(),
+                        claim.recipient.as_ref(),
+                        state,
+                        claim.attempt,
+                        claim.server.0,
+                        self.now_ms,
+                        None::<&str>,
+                        self.epoch
+                    ])?;
+                }
                 self.changes.add(claim.run_id, Fate::Claimed, None, 1);
                 seq
             };
             self.seqs.push(Some(seq));
         }
-        Ok(())
+        rows::append(connection, &new, self.now_ms, self.epoch)
     }
 
     /// Ends the message of a recipient who is suppressed, instead of claiming it. `hash` stands for one who was forgotten.
@@ -509,50 +566,4 @@ impl<'a> Columns<'a> {
             _ => Self::default(),
         }
     }
-}
-
-fn write_bars(connection: &Connection, bars: &[NewBar], now_ms: i64) -> Result<(), Fault> {
-    for NewBar { run_id, server, bar } in bars {
-        connection
-            .prepare(
-                "INSERT INTO guards (run_id, server_id, reason, message, spec_hash, since_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (run_id, server_id) DO UPDATE SET reason = excluded.reason, message = excluded.message,
-                    spec_hash = excluded.spec_hash, since_ms = excluded.since_ms",
-            )?
-            .execute(params![run_id.0, server.0, bar.reason.as_str(), bar.message, bar.work_hash.cast_signed(), now_ms])?;
-    }
-    Ok(())
-}
-
-fn write_usage(connection: &Connection, commit: &Commit, seqs: &[Option<u64>]) -> Result<(), Fault> {
-    let minute = commit.now_ms.div_euclid(60_000);
-    let claimed = commit.claims.iter().zip(seqs).filter(|(_, seq)| seq.is_some()).map(|(claim, _)| (&claim.usage_keys, minute, 1));
-    let moved = commit.usage_moves.iter().flat_map(|moved| {
-        let away = (&moved.usage_keys, moved.from_minute, -1);
-        std::iter::once(away).chain(moved.to_minute.map(|to| (&moved.usage_keys, to, 1)))
-    });
-    let mut sums: Vec<UsageCount<'_>> = Vec::new();
-    for (keys, minute, by) in claimed.chain(moved).filter(|(keys, ..)| !keys.is_empty()) {
-        match sums.iter_mut().find(|sum| Arc::ptr_eq(sum.0, keys) && sum.1 == minute) {
-            Some(sum) => sum.2 += by,
-            None => sums.push((keys, minute, by)),
-        }
-    }
-    for (keys, minute, by) in sums.into_iter().filter(|(.., by)| *by != 0) {
-        for key in keys.iter() {
-            add_usage(connection, key, minute, by)?;
-        }
-    }
-    Ok(())
-}
-
-/// Adds to the usage of a key in a minute.
-pub(super) fn add_usage(connection: &Connection, key: &str, minute: i64, by: i64) -> Result<(), Fault> {
-    connection
-        .prepare(
-            "INSERT INTO usage (minute, key, count) VALUES (?1, ?2, ?3)
-             ON CONFLICT (minute, key) DO UPDATE SET count = usage.count + excluded.count",
-        )?
-        .execute(params![minute, key, by])?;
-    Ok(())
 }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    Generation, Ledger, LedgerError, LedgerErrorKind, LedgerReader, LedgerPlace, RunCounts, RunId, RunKey, RunRecord, SentAlike, ServerRecord,
-    SpecHash, StandingOf, generations,
+    Generation, Ledger, LedgerError, LedgerErrorKind, LedgerPlace, LedgerReader, RunCounts, RunId, RunKey, RunRecord, SentAlike,
+    ServerRecord, SpecHash, StandingOf, generations,
 };
 use crate::feedback::Complaints;
 

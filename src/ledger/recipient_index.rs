@@ -91,7 +91,13 @@ struct Messages {
 
 impl RecipientIndex {
     /// Builds the index from the messages of the run, once a slot is free.
-    pub(super) fn build(location: &LedgerPlace, run: RunId, epoch: i64, keys: Option<Keys>, builders: &Builders) -> Result<Self, LedgerError> {
+    pub(super) fn build(
+        location: &LedgerPlace,
+        run: RunId,
+        epoch: i64,
+        keys: Option<Keys>,
+        builders: &Builders,
+    ) -> Result<Self, LedgerError> {
         let _builder = builders.enter();
         let (ledger, database) = (schema::open_at(location)?, location);
         let last: Option<i64> = ledger

@@ -1,9 +1,7 @@
 //! What the ledger knows of the campaigns of both sides, and how many people their audiences have.
 
 use crate::ledger::LedgerPlace;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     cli::{look::counted_people, validate},

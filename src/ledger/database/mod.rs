@@ -55,6 +55,10 @@ pub(super) enum Value<'a> {
     Integer(i64),
     Text(&'a str),
     Null(Kind),
+    /// One for each of many rows, which PostgreSQL takes apart by `unnest`.
+    Integers(&'a [Option<i64>]),
+    /// The same of texts.
+    Texts(&'a [Option<&'a str>]),
 }
 
 /// What can be a parameter.
@@ -300,6 +304,9 @@ impl rusqlite::ToSql for Value<'_> {
             Self::Integer(number) => ValueRef::Integer(*number),
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
             Self::Null(_) => ValueRef::Null,
+            Self::Integers(_) | Self::Texts(_) => {
+                return Err(rusqlite::Error::ToSqlConversionFailure("SQLite takes one row at a time".into()));
+            }
         }))
     }
 }

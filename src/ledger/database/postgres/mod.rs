@@ -112,6 +112,8 @@ impl Value<'_> {
         match self {
             Self::Integer(_) | Self::Null(Kind::Integer) => Type::INT8,
             Self::Text(_) | Self::Null(Kind::Text) => Type::TEXT,
+            Self::Integers(_) => Type::INT8_ARRAY,
+            Self::Texts(_) => Type::TEXT_ARRAY,
         }
     }
 }
@@ -124,6 +126,12 @@ impl ToSql for Value<'_> {
             Self::Text(text) if text.contains('\0') => out.extend_from_slice(text.replace('\0', "\u{fffd}").as_bytes()),
             Self::Text(text) => out.extend_from_slice(text.as_bytes()),
             Self::Null(_) => return Ok(IsNull::Yes),
+            Self::Integers(numbers) => return numbers.to_sql(&Type::INT8_ARRAY, out),
+            Self::Texts(texts) if texts.iter().flatten().any(|text| text.contains('\0')) => {
+                let readable: Vec<Option<String>> = texts.iter().map(|text| text.map(|text| text.replace('\0', "\u{fffd}"))).collect();
+                return readable.to_sql(&Type::TEXT_ARRAY, out);
+            }
+            Self::Texts(texts) => return texts.to_sql(&Type::TEXT_ARRAY, out),
         }
         Ok(IsNull::No)
     }
