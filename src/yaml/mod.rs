@@ -12,4 +12,6 @@ mod tree;
 
 pub use parse::parse;
 pub use path::{FieldPath, Step};
+#[cfg(any(test, fuzzing))]
+pub use tree::DEPTH_MAX;
 pub use tree::{Data, Document, Entry, Fault, Node, Position};
