@@ -33,7 +33,7 @@
 //! - `forge`: comments of pull requests and statuses of commits, on GitHub, GitLab and Forgejo.
 //! - `import`: what other programs keep, as objects of ours. Pure.
 //! - [`cli`]: one file per command.
-//! - `fuzzing`: what must hold of whatever strangers write, for tests and cargo-fuzz alone.
+//! - `fuzzing`: what must hold of whatever strangers write, for tests and cargo-fuzz alone; `properties`: what it asserts with.
 
 #![forbid(unsafe_code)]
 
@@ -63,6 +63,8 @@ pub(crate) mod message;
 pub mod meta;
 pub(crate) mod people;
 pub(crate) mod present;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 pub mod providers;
 pub mod report;
 pub mod resources;

@@ -12,7 +12,7 @@ use super::{
     xlsx::{Folder, Sheet},
 };
 use crate::{
-    fuzzing::{Piecewise, assert_same, assert_shown, pieces},
+    properties::{Piecewise, assert_same, assert_shown, pieces},
     providers::scrub::Scrubber,
 };
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::{assert_same, assert_shown, failed, pieces};
+use crate::properties::{assert_same, assert_shown, failed, pieces};
 use crate::{
     bounces::{
         Origin,

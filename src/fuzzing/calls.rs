@@ -12,7 +12,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue};
 use serde_json::json;
 
-use super::{assert_shown, failed};
+use crate::properties::{assert_shown, failed};
 use crate::{
     meta::{Key, secret::SecretValue},
     providers::{

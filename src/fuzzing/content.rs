@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 use mail_parser::{Message, MessageParser};
 
-use super::failed;
+use crate::properties::failed;
 use crate::{
     audience::Recipient,
     inspect,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::failed;
+use crate::properties::failed;
 use crate::yaml::{self, Data, Node};
 
 /// YAML as people, and tools that print it, write it. What is read is printed as our commands print it and read again: it is the same.

@@ -176,8 +176,8 @@ fn the_corpus_has_tokens_of_ours() {
 #[test]
 fn a_property_that_does_not_hold_fails() {
     let fails = |assertion: fn()| std::panic::catch_unwind(assertion).is_err();
-    assert!(fails(|| super::assert_shown("a text", "a\u{1b}[31m", 20)));
-    assert!(fails(|| super::assert_shown("a text", "long", 3)));
-    assert!(fails(|| super::assert_same(&1, &2, "a number")));
+    assert!(fails(|| crate::properties::assert_shown("a text", "a\u{1b}[31m", 20)));
+    assert!(fails(|| crate::properties::assert_shown("a text", "long", 3)));
+    assert!(fails(|| crate::properties::assert_same(&1, &2, "a number")));
     assert!(fails(|| run("nothing", b"")));
 }

@@ -391,7 +391,9 @@ fn each_line_of_the_threat_model_is_shown_by_a_test() {
     assert!(text.lines().filter(|line| line.starts_with("| ")).count() > 50, "the tables are elsewhere");
     let faults = unshown(&text, &is_test);
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
-    for bad in ["| a | b |", "| a | `nothing` |", "| a | `tenants: nothing` |", "| a | `nothing: each_others_from` |", "| a | `yaml`, `nothing` |"] {
+    for bad in
+        ["| a | b |", "| a | `nothing` |", "| a | `tenants: nothing` |", "| a | `nothing: each_others_from` |", "| a | `yaml`, `nothing` |"]
+    {
         assert_eq!(unshown(bad, &is_test).len(), 1, "{bad}");
     }
 }

@@ -1,7 +1,7 @@
 //! Pages of an API that may be anybody's, for [`crate::fuzzing`].
 
 use super::page::{Pointer, read as read_page};
-use crate::fuzzing::{Piecewise, assert_same, pieces};
+use crate::properties::{Piecewise, assert_same, pieces};
 
 /// A page of an API: its items, and what leads on.
 pub fn page(data: &[u8]) {

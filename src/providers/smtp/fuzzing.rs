@@ -5,8 +5,8 @@ use super::{
     reply::{Garbage, LINE_BYTES_MAX, LINES_MAX, Replies},
 };
 use crate::{
-    fuzzing::{assert_same, assert_shown, pieces},
     meta::secret::SecretValue,
+    properties::{assert_same, assert_shown, pieces},
     providers::{Answer, Stage, meaning, sanitize::KEPT_CHARS_MAX, says_takes_none, scrub::Scrubber},
 };
 

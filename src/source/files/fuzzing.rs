@@ -7,7 +7,7 @@ use super::{
     read::Body,
 };
 use crate::{
-    fuzzing::assert_same,
+    properties::assert_same,
     source::{Finding, Severity},
 };
 
