@@ -11,6 +11,7 @@ mod spacing;
 mod tree;
 
 pub use parse::parse;
+pub use parting::lines;
 pub use path::{FieldPath, Step};
 #[cfg(any(test, fuzzing))]
 pub use tree::DEPTH_MAX;
