@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| mailfleet::fuzzing::run("fields", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mailfleet::fuzzing::fields(data));

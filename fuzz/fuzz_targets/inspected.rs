@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| mailfleet::fuzzing::run("inspected", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mailfleet::fuzzing::inspected(data));

@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| mailfleet::fuzzing::run("json_lines", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mailfleet::fuzzing::json_lines(data));

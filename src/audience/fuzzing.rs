@@ -1,5 +1,7 @@
 //! Audiences as anybody may send them, for [`crate::fuzzing`]: read whole and in pieces of the source, and what must hold of each row.
 
+#![allow(clippy::missing_panics_doc)] // What does not hold is a panic.
+
 use std::sync::{Arc, OnceLock};
 
 use encoding_rs::Encoding;

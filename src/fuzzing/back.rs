@@ -1,5 +1,7 @@
 //! What comes back: mails, the conversation in which they come, mailboxes, and tokens that we once gave away.
 
+#![allow(clippy::missing_panics_doc)] // What does not hold is a panic.
+
 use std::sync::{Arc, LazyLock};
 
 use crate::properties::{assert_same, assert_shown, failed, pieces};
@@ -37,7 +39,7 @@ fn origin(server: Option<Key>) -> Origin {
 
 /// A mail that anybody may have sent: a report, a complaint, an answer. It is believed about no message but the one whose return path
 /// it was given, and about the message whose Message-ID it names only where it is in a server's own mailbox.
-pub(super) fn mails(data: &[u8]) {
+pub fn mails(data: &[u8]) {
     let reading = reading::read(data, &["bounce-nothing@example.com"]);
     assert!(reading.recipients.len() <= 100, "{} recipients", reading.recipients.len());
     assert!(reading.addresses.len() <= 64 && reading.subject.chars().count() <= 1000, "{reading:?}");
@@ -70,7 +72,7 @@ pub(super) fn mails(data: &[u8]) {
 }
 
 /// A client of the bounce listener: its lines, however they are cut, and nobody's mail but ours.
-pub(super) fn conversation(data: &[u8]) {
+pub fn conversation(data: &[u8]) {
     let whole = talk(data, usize::MAX);
     let (replies, mails) = &whole;
     for mail in mails {
@@ -107,7 +109,7 @@ fn talk(data: &[u8], size: usize) -> (String, Vec<ReceivedMail>) {
 }
 
 /// An IMAP server's answers, however they are cut: no mail is longer than what was sent.
-pub(super) fn imap(data: &[u8]) {
+pub fn imap(data: &[u8]) {
     let whole = responses(data, usize::MAX);
     for response in &whole.0 {
         match response {
@@ -140,7 +142,7 @@ fn responses(data: &[u8], size: usize) -> (Vec<Response>, Option<Unreadable>) {
 
 /// Tokens: what we did not make is refused, whatever it looks like; what we made is read by us in any case of its letters, and not
 /// with one of them altered.
-pub(super) fn tokens(data: &[u8]) {
+pub fn tokens(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let known = TOKENS.make(&subscription());
     if let Some(read) = TOKENS.read(&text) {

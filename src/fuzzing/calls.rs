@@ -1,5 +1,7 @@
 //! What reaches the public listener: vendors' calls; and the words of whoever we call, which may hold our secrets.
 
+#![allow(clippy::missing_panics_doc)] // What does not hold is a panic.
+
 use std::sync::LazyLock;
 
 use aws_lc_rs::{
@@ -62,7 +64,7 @@ fn vendor(kind: &'static str) -> Option<Vendor> {
 
 /// Calls of each vendor: without their proof none is taken; with it, events have a bound and clean words, and come out the same when
 /// the vendor calls again, so that they count once.
-pub(super) fn webhooks(data: &[u8]) {
+pub fn webhooks(data: &[u8]) {
     let Some((first, payload)) = data.split_first() else { return };
     assert!(WEBHOOKS.len() == VENDORS.len(), "a vendor is missing");
     let vendor = &WEBHOOKS[usize::from(*first) % WEBHOOKS.len()];
@@ -121,7 +123,7 @@ fn signed(kind: &str, payload: &[u8]) -> (HeaderMap, Vec<u8>) {
 
 /// Messages of SNS, from anybody: none is taken without Amazon's signature, and nobody but Amazon's host of the topic's region is asked
 /// for a certificate.
-pub(super) fn sns(data: &[u8]) {
+pub fn sns(data: &[u8]) {
     let Some(ses) = WEBHOOKS.iter().find(|vendor| vendor.kind == "ses") else { failed("there is no SES") };
     let host = "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-";
     match receive(ses, data, &HeaderMap::new(), None) {
@@ -144,7 +146,7 @@ pub(super) fn sns(data: &[u8]) {
 }
 
 /// What whoever we call says, with our password in it in one of the ways in which servers repeat it.
-pub(super) fn scrubbed(data: &[u8]) {
+pub fn scrubbed(data: &[u8]) {
     const PASSWORD: &str = "Zq7-corr3ct-h0rse";
     let scrubber = Scrubber::from(vec![SecretValue::new(PASSWORD)]);
     let at = data.first().map_or(0, |byte| usize::from(*byte)).min(data.len());

@@ -1,5 +1,7 @@
 //! What campaigns say: templates of a customer, fields of an audience that anybody may have filled, and pages that are inspected.
 
+#![allow(clippy::missing_panics_doc)] // What does not hold is a panic.
+
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
@@ -57,7 +59,7 @@ fn rendered(template: &Template, recipient: &Recipient) -> Option<Vec<u8>> {
 }
 
 /// Templates: the first letter says where it stands (`h`tml, `m`jml, `s`ubject, a field `x`, the text).
-pub(super) fn templates(data: &[u8]) {
+pub fn templates(data: &[u8]) {
     static RECIPIENT: LazyLock<Result<Recipient, String>> = LazyLock::new(|| {
         let fields = r#"{"email":"ann@example.com","name":"Ann <b>","a":[1],"b":[2,"x"],"deep":[[[[[[1]]]]]],"x":{"x":{"y":[1,2]}},"long":"x y z","not":null}"#;
         Recipient::from_json(fields)
@@ -99,7 +101,7 @@ fn parsed(message: &[u8], look: impl FnOnce(&Message<'_>)) {
 
 /// Fields that an audience brings, in every place in which a template may print them: none gets out of its header field, its element or
 /// its attribute, and the message has the parts and the sender that it always has.
-pub(super) fn fields(data: &[u8]) {
+pub fn fields(data: &[u8]) {
     static TEMPLATE: LazyLock<Option<Template>> = LazyLock::new(|| {
         let html = "<html><body><p title=\"{{ name }}\" class='{{ name }}'>Dear {{ name }}</p><a href=\"https://example.com/?q={{ name|urlencode }}\">x</a></body></html>";
         let content = Content {
@@ -142,7 +144,7 @@ pub(super) fn fields(data: &[u8]) {
 }
 
 /// A page as `mailfleet check` inspects it: the same concerns each time, in their order, and none of them a page long.
-pub(super) fn inspected(data: &[u8]) {
+pub fn inspected(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let message = inspect::Message { subject: text.lines().next().unwrap_or_default(), text: &text, html: Some(&text) };
     let concerns = inspect::inspect(&message);

@@ -1,14 +1,16 @@
 //! YAML as a tree.
 
+#![allow(clippy::missing_panics_doc)] // What does not hold is a panic.
+
 use serde_json::Value;
 
 use crate::properties::failed;
 use crate::yaml::{self, Data, Node};
 
 /// YAML as people, and tools that print it, write it. What is read is printed as our commands print it and read again: it is the same.
-pub(super) fn yaml(data: &[u8]) {
+pub fn yaml(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let lines = text.lines().count();
+    let lines = yaml::lines(&text).count();
     let documents = yaml::parse(&text);
     assert!(documents.len() <= lines + 1, "{} documents of {lines} lines", documents.len());
     for document in &documents {

@@ -1,5 +1,7 @@
 //! Pages of an API that may be anybody's, for [`crate::fuzzing`].
 
+#![allow(clippy::missing_panics_doc)] // What does not hold is a panic.
+
 use super::page::{Pointer, read as read_page};
 use crate::properties::{Piecewise, assert_same, pieces};
 

@@ -1,5 +1,7 @@
 //! Files that people write, and those that somebody else wrote for them, for [`crate::fuzzing`].
 
+#![allow(clippy::missing_panics_doc)] // What does not hold is a panic.
+
 use std::path::Path;
 
 use super::{
@@ -9,6 +11,7 @@ use super::{
 use crate::{
     properties::assert_same,
     source::{Finding, Severity},
+    yaml,
 };
 
 /// What no finding may show.
@@ -51,7 +54,7 @@ fn shown(content: &FileContent) -> String {
 }
 
 fn bounded(findings: &[Finding], text: &str) {
-    let lines = text.lines().count();
+    let lines = yaml::lines(text).count();
     assert!(findings.len() <= FINDINGS_MAX, "{} findings", findings.len());
     for finding in findings {
         assert!(finding.line <= lines + 1, "{finding:?} is behind the last of {lines} lines");

@@ -1,5 +1,7 @@
 //! Packets of a server that may not be MySQL, for [`crate::fuzzing`].
 
+#![allow(clippy::missing_panics_doc)] // What does not hold is a panic.
+
 use serde_json::Value;
 
 use super::{
