@@ -7,7 +7,7 @@ RELEASE := $(TARGET)/release/mailfleet
 # Said before a build that compiles every dependency.
 FIRST_BUILD = [ -e $(TARGET)/debug/mailfleet ] || echo "The first build compiles every dependency: about 4 minutes on two cores."
 
-.PHONY: help book pictures build cold-build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api bench-dkim bench-pages limits providers lint format setup clean demo-kubernetes kubernetes
+.PHONY: help book pictures build cold-build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api bench-dkim bench-pages limits providers fuzz lint format setup clean demo-kubernetes kubernetes
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -98,6 +98,9 @@ book: ## the book of docs/ with a search, as HTML below target/book; mdBook make
 
 pictures: ## the pictures of README.md, from the real thing; look at them before you commit them
 	MAILFLEET_BINARY=$(or $(MAILFLEET_BINARY),$(RELEASE)) $(PYTHON) scripts/pictures $(ARGS)
+
+fuzz: ## the fuzz targets, a minute each, with AddressSanitizer; ARGS="TARGET --seconds 3600"
+	scripts/fuzz $(ARGS)
 
 lint: ## format, clippy, documentation; licences, sources and advisories of dependencies
 	scripts/lint

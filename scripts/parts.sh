@@ -6,6 +6,7 @@ MAILPIT=1.27.11
 # Prometheus and promtool are the distribution's: whatever version its archive has.
 CARGO_DENY=0.20.2
 CARGO_CYCLONEDX=0.5.9
+CARGO_FUZZ=0.13.2
 LISTMONK=1.1.0
 ACTIONLINT=1.7.12
 MDBOOK=0.5.4
@@ -27,6 +28,7 @@ part() {
     mdbook) echo "$cache/mdbook-$MDBOOK" ;;
     vale) echo "$cache/vale-$VALE" ;;
     cargo-cyclonedx) echo "$cache/cargo-cyclonedx-$CARGO_CYCLONEDX" ;;
+    cargo-fuzz) echo "$cache/cargo-fuzz-$CARGO_FUZZ" ;;
     kubernetes) echo "$cache/kubernetes-$KUBERNETES" ;;
     helm) echo "$cache/helm-$HELM" ;;
     gitops) echo "$cache/gitops-judge-$(digest tests/gitops/go.mod tests/gitops/go.sum tests/gitops/main.go)" ;;

@@ -33,6 +33,7 @@
 //! - `forge`: comments of pull requests and statuses of commits, on GitHub, GitLab and Forgejo.
 //! - `import`: what other programs keep, as objects of ours. Pure.
 //! - [`cli`]: one file per command.
+//! - `fuzzing`: what must hold of whatever strangers write, for tests and cargo-fuzz alone; `properties`: what it asserts with.
 
 #![forbid(unsafe_code)]
 
@@ -52,6 +53,8 @@ pub mod egress;
 pub mod engine;
 pub mod feedback;
 pub(crate) mod forge;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod hours;
 pub(crate) mod import;
 pub(crate) mod inspect;
@@ -60,6 +63,8 @@ pub(crate) mod message;
 pub mod meta;
 pub(crate) mod people;
 pub(crate) mod present;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 pub mod providers;
 pub mod report;
 pub mod resources;

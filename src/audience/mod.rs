@@ -9,6 +9,8 @@ mod charset;
 mod columns;
 mod csv;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod http;
 mod input;
 mod json_lines;

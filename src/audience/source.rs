@@ -47,7 +47,12 @@ impl Source {
         progress: &Arc<Progress>,
         scrubber: &Scrubber,
     ) -> Result<Self, Blocker> {
-        let Raw { reader, place, transient, version } = open_raw(location, runtime, progress, scrubber)?;
+        Self::unpacked(open_raw(location, runtime, progress, scrubber)?, charset, progress)
+    }
+
+    /// The same of bytes that are open.
+    fn unpacked(raw: Raw, charset: Option<&'static encoding_rs::Encoding>, progress: &Arc<Progress>) -> Result<Self, Blocker> {
+        let Raw { reader, place, transient, version } = raw;
         let counted = Counted { reader, progress: Arc::clone(progress) };
         let reader = unpack(counted).map_err(|error| unreadable(&place, transient, &error))?;
         let mut source = Self { reader, place, transient, version, of_row: 0 };
@@ -57,6 +62,17 @@ impl Source {
             None => source.pass_byte_order_mark()?,
         }
         Ok(source)
+    }
+
+    /// What a reader brings, as if it were a file or an answer.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn fuzzed(
+        reader: impl Read + Send + 'static,
+        charset: Option<&'static encoding_rs::Encoding>,
+        progress: &Arc<Progress>,
+    ) -> Result<Self, Blocker> {
+        let raw = Raw { reader: Box::new(reader), place: "audience".to_owned(), transient: false, version: None };
+        Self::unpacked(raw, charset, progress)
     }
 
     /// What another reader brings: rows of a query or of a file of this version, which are already in UTF-8.

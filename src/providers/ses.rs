@@ -6,6 +6,8 @@
 //! the sending quotas", "API error codes", and "Common Error Types" of the API reference.
 
 mod answer;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod signing;
 mod sns;
 mod webhook;

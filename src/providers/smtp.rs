@@ -12,6 +12,8 @@ mod auth;
 mod carry;
 mod extensions;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod line;
 mod open;
 mod preset;

@@ -7,6 +7,8 @@ mod document;
 mod explain;
 #[cfg(test)]
 mod folder_tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hash;
 mod ignored;
 mod io;

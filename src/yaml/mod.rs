@@ -11,5 +11,8 @@ mod spacing;
 mod tree;
 
 pub use parse::parse;
+pub use parting::lines;
 pub use path::{FieldPath, Step};
+#[cfg(any(test, fuzzing))]
+pub use tree::DEPTH_MAX;
 pub use tree::{Data, Document, Entry, Fault, Node, Position};

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_saphyr::granit_parser::{self, Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::{
-    parting::{Part, parts},
+    parting::{Part, lines, parts},
     path::{FieldPath, Step},
     scalar::resolve_plain,
     spacing::Spacing,
@@ -79,7 +79,7 @@ fn parse_until_error(text: &str, lines_before: usize, documents: &mut Vec<Docume
             }
             Err(error) => {
                 let at = position(error.marker(), lines_before);
-                let line = text.lines().nth(at.line.saturating_sub(lines_before + 1)).unwrap_or_default();
+                let line = lines(text).nth(at.line.saturating_sub(lines_before + 1)).unwrap_or_default();
                 let problem = Fault { at, path: builder.path(), message: syntax_words(&error.info(), line, at) };
                 builder.lines_before = lines_before;
                 documents.extend(builder.finish(Some(problem)));

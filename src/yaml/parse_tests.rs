@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::parse;
-use crate::yaml::{Document, FieldPath, Position};
+use crate::yaml::{Document, FieldPath, Position, lines};
 
 fn one(text: &str) -> Document {
     let mut documents = parse(text);
@@ -149,6 +149,17 @@ fn what_kubectl_refuses_is_a_fault() {
     let document = one("a: 1\nb: \"x\n  y\\/z\"\nc: |\n  \td\n");
     let at: Vec<_> = document.problems.iter().map(|problem| (problem.at.line, problem.at.column)).collect();
     assert_eq!(at, [(3, 4), (5, 3)]);
+}
+
+#[test]
+fn lines_are_counted_as_the_parser_counts_them() {
+    let text = "# a\r#\r\na: 1 # b\rb: 2\n---\n#\r#\nc: [\n";
+    assert_eq!(lines(text).collect::<Vec<_>>(), ["# a", "#", "a: 1 # b", "b: 2", "---", "#", "#", "c: ["]);
+    let documents = parse(text);
+    assert_eq!(documents[0].root.to_json(), json!({"a": 1, "b": 2}));
+    assert_eq!(documents[0].root.locate(&FieldPath::parse("b")).line, 4);
+    assert_eq!(documents[1].root.locate(&FieldPath::parse("c")).line, 8);
+    assert_eq!(documents[1].syntax.as_ref().map(|fault| (8..=9).contains(&fault.at.line)), Some(true), "{:?}", documents[1].syntax);
 }
 
 /// What kubectl makes of each is in tests/files.py.

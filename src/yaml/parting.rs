@@ -12,20 +12,30 @@ pub(super) struct Part<'a> {
     is_crowded: bool,
 }
 
+/// The lines of a text as YAML counts them (YAML 1.2.2, 5.4): a CR alone ends one too, which `str::lines` does not know.
+pub fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive('\n').flat_map(|line| {
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        line.strip_suffix('\r').unwrap_or(line).split('\r')
+    })
+}
+
 /// The parts of a text.
 pub(super) fn parts(text: &str) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let (mut start, mut part) = (0, Part { text: "", lines_before: 0, is_crowded: false });
-    let mut offset = 0;
-    for (number, line) in text.split_inclusive('\n').enumerate() {
+    let (mut offset, mut number) = (0, 0);
+    for line in text.split_inclusive('\n') {
+        let next = number + lines(line).count();
         if let Some(behind) = line.strip_prefix("---") {
             parts.push(Part { text: without_mark(&text[start..offset]), ..part });
             let behind = behind.trim();
             let is_crowded = !behind.is_empty() && !behind.starts_with('#');
             start = if is_crowded { offset } else { offset + line.len() };
-            part = Part { text: "", lines_before: number + usize::from(!is_crowded), is_crowded };
+            part = Part { text: "", lines_before: if is_crowded { number } else { next }, is_crowded };
         }
         offset += line.len();
+        number = next;
     }
     parts.push(Part { text: without_mark(&text[start..]), ..part });
     parts
@@ -42,7 +52,12 @@ impl Part<'_> {
         if self.is_crowded {
             return Some((0, "kubectl allows only a comment after `---`; begin the document on the next line"));
         }
-        let (number, line) = self.text.lines().enumerate().find(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))?;
+        let mut number = 0;
+        let line = self.text.lines().find(|line| {
+            let is_passed = line.trim().is_empty() || line.starts_with('#');
+            number += if is_passed { line.split('\r').count() } else { 0 };
+            !is_passed
+        })?;
         if line.starts_with("...") {
             return Some((number, "kubectl refuses `...` without a document before it; remove this line"));
         }

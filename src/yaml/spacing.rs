@@ -6,6 +6,8 @@
 use serde::de::IgnoredAny;
 use serde_saphyr::granit_parser::{Event, ScalarStyle, Span, StructureStyle};
 
+use super::parting::lines;
+
 const TAB: &str = "kubectl refuses a tab here; use spaces";
 const SLASH: &str = "kubectl does not know the escape `\\/`; write `/`";
 const SURROGATE: &str =
@@ -42,7 +44,7 @@ impl<'a> Spacing<'a> {
         let is_json = || text.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok();
         (is_suspect && !is_json()).then(|| Self {
             text,
-            lines: text.lines().collect(),
+            lines: lines(text).collect(),
             open: Vec::new(),
             within: Vec::new(),
             found: Vec::new(),

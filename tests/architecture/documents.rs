@@ -358,3 +358,42 @@ fn bounds_of_the_table_are_reached_by_their_tests() {
     }
     assert!(problems.is_empty(), "{problems:#?}");
 }
+
+/// What is wrong with the last column of the threat model's tables: each of its words names a test.
+fn unshown(text: &str, is_test: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let mut faults = Vec::new();
+    for row in text.lines().filter(|line| line.starts_with("| ") && !line.ends_with("| shown by |")) {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let names: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+        if names.is_empty() {
+            faults.push(format!("no test is named: {row}"));
+        }
+        faults.extend(names.into_iter().filter(|name| !is_test(name)).map(|name| format!("there is no test {name}: {row}")));
+    }
+    faults
+}
+
+#[test]
+fn each_line_of_the_threat_model_is_shown_by_a_test() {
+    let rust: String = files("src", &["rs"]).into_iter().chain(files("tests", &["rs"])).map(|file| file.text).collect();
+    let fuzzed: Vec<String> = files("fuzz/fuzz_targets", &["rs"]).into_iter().map(|file| file.path).collect();
+    let suites = files("tests", &["py"]);
+    let is_test = |name: &str| match name.split_once(": ") {
+        // A suite may have its cases in a folder beside it, as kubernetes has in tests/kube.
+        Some((suite, case)) => {
+            let is_of = |path: &str| path == format!("tests/{suite}.py") || suite == "kubernetes" && path.starts_with("tests/kube/");
+            let here: Vec<&File> = suites.iter().filter(|file| is_of(&file.path)).collect();
+            here.into_iter().any(|file| file.text.contains(&format!("def {case}(")))
+        }
+        None => rust.contains(&format!("fn {name}()")) || fuzzed.contains(&format!("fuzz/fuzz_targets/{name}.rs")),
+    };
+    let text = read("docs/threat-model.md");
+    assert!(text.lines().filter(|line| line.starts_with("| ")).count() > 50, "the tables are elsewhere");
+    let faults = unshown(&text, &is_test);
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    for bad in
+        ["| a | b |", "| a | `nothing` |", "| a | `tenants: nothing` |", "| a | `nothing: each_others_from` |", "| a | `yaml`, `nothing` |"]
+    {
+        assert_eq!(unshown(bad, &is_test).len(), 1, "{bad}");
+    }
+}

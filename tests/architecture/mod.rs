@@ -161,7 +161,7 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
         &["ledger", "report", "people", "dispatch", "engine", "present", "serve/dashboard", "simulate", "cli"],
         "who was mailed is asked of the ledger by dispatch and engine; people keeps lists in a file as the ledger does; present and the dashboard show what it knows",
     ),
-    ("crate::source", &["source", "engine", "cli"], "what the source reads reaches the others as plain data"),
+    ("crate::source", &["source", "engine", "cli", "fuzzing"], "what the source reads reaches the others as plain data"),
     (
         "crate::dispatch",
         &["dispatch", "engine", "simulate"],

@@ -4,6 +4,8 @@
 //! server gives them, and their items go through a [`spool`]. A page that fails is asked for again a few times; after that the reading
 //! fails, and the campaign goes on from the ledger.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod next;
 mod page;
 

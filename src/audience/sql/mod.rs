@@ -4,6 +4,8 @@
 //! a transaction that only reads. Where it ends too early, the reading fails, and the campaign goes on from the ledger.
 
 mod client;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod mysql;
 mod postgres;
 mod rows;

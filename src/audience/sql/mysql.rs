@@ -4,6 +4,8 @@
 //! of other clients, a local file above all, is not there.
 
 mod auth;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod packet;
 mod row;
 

@@ -195,3 +195,13 @@ fn nothing_is_read_out_of_nothing() {
         assert_eq!((reading.kind, reading.recipients.len()), (Kind::Other, 0), "{raw:?}");
     }
 }
+
+/// The parser of mails asserts that a message within a message comes to its end, which a stranger's mail need not: a release goes on
+/// with what was read, and so must a debug build (`profile.dev.package.mail-parser`).
+#[test]
+fn a_message_within_a_message_that_does_not_end_is_read() {
+    let raw = include_bytes!("../../../fuzz/corpus/mails/message-within-that-has-no-header");
+    let reading = read(raw, &[]);
+    assert_eq!((reading.kind, reading.recipients.len()), (Kind::Report, 1), "{reading:?}");
+    assert!(reading.recipients[0].is_hard, "{reading:?}");
+}

@@ -148,7 +148,7 @@ struct Preferences {
 }
 
 impl SesWebhook {
-    fn events(&self, message: &str) -> Result<Vec<Event>, Refused> {
+    pub(super) fn events(&self, message: &str) -> Result<Vec<Event>, Refused> {
         // What SES writes into a topic when it is set up as a destination is a sentence.
         if !message.trim_start().starts_with('{') {
             return Ok(Vec::new());

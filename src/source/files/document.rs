@@ -70,7 +70,7 @@ fn resource_words(kind: &str, key: Option<&Key>) -> String {
 pub(super) fn read_text(file: &Path, text: &str) -> FileContent {
     let mut reader = Reader {
         file,
-        lines: text.strip_prefix('\u{feff}').unwrap_or(text).lines().collect(),
+        lines: yaml::lines(text.strip_prefix('\u{feff}').unwrap_or(text)).collect(),
         // A syntax error may attribute a Secret's line to another document.
         may_hold_secrets: text.contains("Secret"),
         content: FileContent { mentions_objects: text.contains("apiVersion"), ..FileContent::default() },

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Body, json_as_yaml, read_text};
+use crate::yaml;
 
 #[test]
 fn no_finding_shows_a_secret() {
@@ -25,6 +26,21 @@ fn no_finding_shows_a_secret() {
         for finding in &content.findings {
             let printed = format!("{finding} {:?}", finding.excerpt);
             assert!(!printed.contains("hunter2"), "{rest}: {printed}");
+        }
+    }
+}
+
+/// A CR ends a line for YAML's reader, and did not for what shows the line: a finding about one object showed a line of another.
+#[test]
+fn a_finding_shows_its_own_line_whatever_ends_the_lines_before_it() {
+    let plan = "apiVersion: mailfleet.dev/v1alpha1\nkind: Plan\nmetadata: {name: a}\n# old\r#\r#\r#\r#\r#\r#\r#\nspec: {servers: 7}\n";
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: b}\nstringData:\n  note: |\n    hunter2\n    hunter2\n    hunter2\n";
+    for text in [format!("{plan}---\n{secret}"), format!("{secret}---\n{plan}")] {
+        let content = read_text(Path::new("a.yaml"), &text);
+        assert!(content.findings.iter().any(|finding| finding.excerpt.as_deref() == Some("spec: {servers: 7}")), "{:?}", content.findings);
+        for finding in &content.findings {
+            let shown = finding.excerpt.as_deref().unwrap_or_default();
+            assert!(!shown.contains("hunter2") && yaml::lines(&text).nth(finding.line - 1) == Some("spec: {servers: 7}"), "{finding:?}");
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn field_finding(
     let finding =
         Finding { line: place.line, column: 1, field: Some(field.to_owned()), ..Finding::of_file(severity, &place.file, message) };
     let Some(text) = text_of(&place.file) else { return (finding, false) };
-    let lines: Vec<&str> = text.lines().collect();
+    let lines: Vec<&str> = yaml::lines(&text).collect();
     let Some(at) = position(&text, place.line, field) else { return (finding, false) };
     let (at, is_exact) = match (line, literal_above(&lines, at)) {
         (Some(line), Some(head)) => {
