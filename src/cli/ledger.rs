@@ -1,6 +1,9 @@
 //! Where the ledger is, as commands are told.
 
-use std::path::{Path, PathBuf};
+use std::{
+    convert::Infallible,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 
@@ -14,31 +17,32 @@ use crate::{
 pub struct LedgerArgs {
     /// Keep the ledger in this PostgreSQL database instead: postgres://USER:PASSWORD@HOST/DATABASE, with `?schema=NAME` for another
     /// schema than `mailfleet`.
-    #[arg(long, value_name = "URL", env = "MAILFLEET_LEDGER", hide_env_values = true, value_parser = place)]
-    pub ledger: Option<DatabasePlace>,
+    #[arg(long, value_name = "URL", env = "MAILFLEET_LEDGER", hide_env_values = true, value_parser = secret)]
+    pub ledger: Option<SecretValue>,
     /// The password of --ledger, in a file.
     #[arg(long, value_name = "FILE", env = "MAILFLEET_LEDGER_PASSWORD_FILE", requires = "ledger")]
     pub ledger_password_file: Option<PathBuf>,
 }
 
-/// A URL without what it quotes: the password may be in it.
-fn place(text: &str) -> Result<DatabasePlace, String> {
-    DatabasePlace::parse(text).map_err(|why| format!("the URL {why}"))
+/// Whatever is written there: what the command line's parser refuses it would quote, with the password in it.
+fn secret(text: &str) -> Result<SecretValue, Infallible> {
+    Ok(SecretValue::new(text))
 }
 
 impl LedgerArgs {
     /// Where the ledger is.
     ///
     /// # Errors
-    /// When the password cannot be read, in words.
+    /// When the URL or the password cannot be read, in words.
     pub fn location(&self, state_dir: &Path) -> Result<LedgerPlace, String> {
-        let Some(place) = &self.ledger else { return Ok(state_dir.into()) };
+        let Some(url) = &self.ledger else { return Ok(state_dir.into()) };
+        let place = DatabasePlace::parse(url.expose_text().unwrap_or_default()).map_err(|why| format!("The URL of --ledger {why}."))?;
         let place = match &self.ledger_password_file {
-            None => place.clone(),
+            None => place,
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|error| format!("--ledger-password-file {} cannot be read: {error}", path.display()))?;
-                place.clone().with_password(SecretValue::new(text.trim_end_matches(['\r', '\n'])))
+                place.with_password(SecretValue::new(text.trim_end_matches(['\r', '\n'])))
             }
         };
         Ok(LedgerPlace::in_database(place, state_dir))

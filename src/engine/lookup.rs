@@ -308,7 +308,7 @@ mod tests {
             let decision = decide::decide(&world, &Observations::default(), 3000);
             assert_eq!(decision.campaigns[&key].status.state, CampaignState::Waiting, "its plan is not there");
         }
-        let nowhere = RecordedFacts::open(&folder.join("nowhere")).expect("no ledger is no error");
+        let nowhere = RecordedFacts::open(folder.join("nowhere")).expect("no ledger is no error");
         assert_eq!(world_of(&snapshot("One"), nowhere, &options, 3000).await.campaigns[&key].in_ledger, InLedger::Absent);
         let _ = std::fs::remove_dir_all(&folder);
     }

@@ -46,7 +46,7 @@ impl Book {
     }
 
     /// Runs `work` in one transaction. It is durable when this returns; otherwise nothing of it happened, unless the error says
-    /// [`LedgerErrorKind::Undecided`].
+    /// `Undecided`.
     pub(super) fn transaction<T>(&mut self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, LedgerError> {
         let done = match &self.keeper {
             Keeper::Folder(folder) => folder.transaction(&self.connection, self.epoch, work),

@@ -22,7 +22,7 @@ use super::{
     database::{Connection, params},
     error::{Fault, LedgerError, LedgerErrorKind},
     standing, suppressions,
-    writer::{RunState, Writer, not_begun},
+    writer::{RunState, Writer, Written, not_begun},
 };
 use crate::{
     audience::canonical,
@@ -163,7 +163,7 @@ impl Writer {
             Ok(())
         });
         let Page { seqs, taken_up, changes, begun, dead, .. } = page;
-        let written = Written { seqs, taken_up, changes, begun, dead };
+        let written = Written { seqs, changes, dead, taken_up, begun };
         match done {
             Ok(()) => Ok(self.committed(written, started)),
             Err(error) => {
@@ -198,15 +198,6 @@ impl Writer {
 struct End<'o> {
     row: EndedRow<'o>,
     fate: Fate,
-}
-
-/// What a group commit has written.
-pub(super) struct Written {
-    seqs: Vec<Option<u64>>,
-    changes: Changes,
-    dead: Vec<Suppression>,
-    taken_up: Vec<(RunId, u64)>,
-    begun: Vec<RunId>,
 }
 
 impl Page<'_> {

@@ -1,6 +1,6 @@
 //! Errors of the ledger: messages for display, and kinds that decide what happens next.
 
-use std::{fmt, io, path::Path};
+use std::{error::Error, fmt, io, path::Path};
 
 use rusqlite::ErrorCode;
 
@@ -105,7 +105,7 @@ impl LedgerError {
     pub(super) fn from_postgres(name: &impl fmt::Display, error: &tokio_postgres::Error) -> Self {
         use LedgerErrorKind as Kind;
         let Some(database) = error.as_db_error() else {
-            let cause = super::database::cause(error);
+            let cause = cause(error);
             return Self::new(Kind::Unreachable, format!("the ledger at {name}: the connection was lost ({cause})"));
         };
         let (code, said) = (database.code().code(), database.message());
@@ -144,6 +144,15 @@ impl LedgerError {
         };
         Self::new(kind, message_of(kind, name, &error.to_string()))
     }
+}
+
+/// The last cause of an error, which says what happened.
+fn cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 fn message_of(kind: LedgerErrorKind, path: &impl fmt::Display, cause: &str) -> String {

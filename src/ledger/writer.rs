@@ -10,13 +10,12 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    Commit, LedgerOptions, LedgerPlace, RunId,
+    Changes, Commit, LedgerOptions, LedgerPlace, RunId,
     book::Book,
-    commit::Written,
     error::{LedgerError, LedgerErrorKind},
     meta,
 };
-use crate::token::Keys;
+use crate::{feedback::Suppression, token::Keys};
 
 /// A job for the writer; its answer goes through its own channel.
 pub(super) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
@@ -46,6 +45,15 @@ pub(super) struct RunState {
     pub(super) namespace: Arc<str>,
     /// Whether anybody of the namespace is suppressed.
     pub(super) suppressing: Suppressing,
+}
+
+/// What a group commit has written.
+pub(super) struct Written {
+    pub(super) seqs: Vec<Option<u64>>,
+    pub(super) changes: Changes,
+    pub(super) dead: Vec<Suppression>,
+    pub(super) taken_up: Vec<(RunId, u64)>,
+    pub(super) begun: Vec<RunId>,
 }
 
 /// The state of the writing thread.

@@ -147,7 +147,7 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
         &["ledger", "audience/sql/sqlite.rs"],
         "only the ledger says who was mailed; a campaign's own database is read in one place",
     ),
-    ("tokio_postgres", &["audience/sql/postgres.rs"], "databases are asked for audiences alone"),
+    ("tokio_postgres", &["audience/sql/postgres.rs", "ledger"], "databases are asked for audiences, and keep the ledger"),
     ("kube", &["source/cluster"], "Kubernetes' client stays at the border"),
     ("k8s_openapi", &["source/cluster"], "Kubernetes' client stays at the border"),
     ("lookup_host", &["egress", "providers"], "names are resolved where addresses are judged"),

@@ -5,6 +5,7 @@ import glob
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -76,13 +77,23 @@ class Postgres(Database):
         if certificate:
             settings |= {"ssl": "on", "ssl_cert_file": self.folder / "server.crt", "ssl_key_file": self.folder / "server.key"}
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        self.process = Process(as_nobody(self.program("postgres"), "-D", data, *words), self.folder / "postgres.out")
+        self.command = as_nobody(self.program("postgres"), "-D", data, *words)
+        self.start()
+        self.run(f"CREATE DATABASE {DATABASE}", "postgres")
+        self.run(f"CREATE USER {USER} PASSWORD '{PASSWORD}'; ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO {USER}; ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON SEQUENCES TO {USER}")
+
+    def start(self):
+        """Starts it, also again; returns once it answers."""
+        self.process = Process(self.command, self.folder / "postgres.out")
         wait_until(lambda: answers(self.port) or not self.process.running(), 120, "PostgreSQL's start")
         wait_until(lambda: self.run("SELECT 1", "postgres", required=False).returncode == 0 or not self.process.running(), 60, "PostgreSQL answers")
         if not self.process.running():
             raise RuntimeError(f"postgres ended at once: {self.process.tail()}")
-        self.run(f"CREATE DATABASE {DATABASE}", "postgres")
-        self.run(f"CREATE USER {USER} PASSWORD '{PASSWORD}'; ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO {USER}; ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON SEQUENCES TO {USER}")
+
+    def crash(self):
+        """Ends it as a crash does: no connection is told, and it recovers at the next start."""
+        self.process.signal(signal.SIGQUIT)
+        self.process.wait(30)
 
     @staticmethod
     def program(name: str) -> str:

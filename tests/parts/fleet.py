@@ -101,13 +101,14 @@ def objects(text: str) -> list[dict]:
 
 
 class Ledger:
-    """The recipients in the ledger of a state folder, by `mailfleet get`, which reads beside the process that writes."""
+    """The recipients in the ledger of a state folder, or of the database that `where` names, by `mailfleet get`, which reads beside the
+    process that writes."""
 
-    def __init__(self, state: Path, program: Path):
-        self.state, self.program = state, program
+    def __init__(self, state: Path, program: Path, *where: str):
+        self.state, self.program, self.where = state, program, where
 
     def _listed(self, *words: str) -> list[dict]:
-        done = subprocess.run([self.program, *words, "--state", self.state, "-o", "json"], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+        done = subprocess.run([self.program, *words, "--state", self.state, *self.where, "-o", "json"], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
         if done.returncode:
             raise LookupError(f"mailfleet {' '.join(words[:2])}: exit {done.returncode}: {done.stderr.strip()}")
         return objects(done.stdout)

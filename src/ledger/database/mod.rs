@@ -11,7 +11,7 @@ use std::{borrow::Cow, sync::Arc};
 
 pub use self::postgres::DatabasePlace;
 use self::postgres::{Integer, Truth};
-pub(super) use self::postgres::{Session, cause, tables};
+pub(super) use self::postgres::{Session, tables};
 use super::error::Fault;
 
 /// A connection to a ledger's database.

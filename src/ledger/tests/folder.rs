@@ -29,7 +29,7 @@ async fn a_full_disk_fails_and_the_same_commit_works_when_there_is_room() {
     let folder = Folder::new();
     let ledger = folder.open();
     let (run, commit) = started(&ledger).await;
-    let room = |pages: &'static str| ledger.call(move |writer| writer.book.read(|c| Ok(c.execute_batch(pages)?)));
+    let room = |pages: &'static str| ledger.call(move |writer| writer.book.read(|c| c.execute_batch(pages)));
     // As full as it gets: SQLite uses the present size if the bound is smaller.
     room("PRAGMA max_page_count = 1").await.expect("a bound");
     let server = ledger.server_id("shop/one").await.expect("a server");

@@ -49,7 +49,7 @@ impl Proxy {
 }
 
 fn hand_on(mut client: TcpStream, mut server: TcpStream, cut: &Mutex<Option<Cut>>) {
-    let mut buffer = [0; 65536];
+    let mut buffer = vec![0; 65_536];
     while let Ok(length @ 1..) = client.read(&mut buffer) {
         let bytes = &buffer[..length];
         let ends = bytes.windows(6).any(|window| window == b"COMMIT");

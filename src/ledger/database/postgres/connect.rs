@@ -1,6 +1,6 @@
 //! Connections to a PostgreSQL database: where it is, encrypted or not, to the one host of several that takes writes.
 
-use std::{error::Error, fmt, io, sync::LazyLock, time::Duration};
+use std::{fmt, io, sync::LazyLock, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -41,7 +41,7 @@ pub(super) async fn open(place: &DatabasePlace, writes: bool) -> Result<Client, 
             Ok(client) => return Ok(client),
             // A host that refuses the login says more than one that is away.
             Err(error) if failure.as_ref().is_none_or(|known: &LedgerError| known.kind == LedgerErrorKind::Unreachable) => {
-                failure = Some(error)
+                failure = Some(error);
             }
             Err(_) => {}
         }
@@ -128,15 +128,6 @@ async fn open_at(place: &DatabasePlace, host: &str, port: u16, writes: bool) -> 
 /// A login that did not succeed.
 fn refused(place: &DatabasePlace, error: &tokio_postgres::Error) -> LedgerError {
     LedgerError::from_postgres(&place.to_string(), error)
-}
-
-/// The last cause of an error, which says what happened.
-pub(in crate::ledger) fn cause(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 /// A time that is over.

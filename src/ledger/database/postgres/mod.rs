@@ -21,7 +21,7 @@ use tokio_postgres::{
 };
 
 pub use self::place::DatabasePlace;
-pub(in crate::ledger) use self::{connect::cause, translate::tables};
+pub(in crate::ledger) use self::translate::tables;
 use self::{connect::wait, translate::translated};
 use super::{Kind, Value};
 use crate::ledger::error::{Fault, LedgerError, LedgerErrorKind};
