@@ -393,7 +393,8 @@ impl Engine {
 
     /// Why the ledger can no longer be written, if another process has taken it over.
     fn lost_ledger(&self) -> Option<LedgerError> {
-        self.observed.report.ledger_problem.clone().filter(|problem| problem.kind == LedgerErrorKind::Superseded)
+        let problems = [self.lookup.ledger_problem(), self.observed.report.ledger_problem.as_ref()];
+        problems.into_iter().flatten().find(|problem| problem.kind == LedgerErrorKind::Superseded).cloned()
     }
 
     /// Why the ledger cannot be read or written now, if it cannot.

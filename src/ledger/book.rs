@@ -63,11 +63,16 @@ impl Book {
         work(&self.connection).map_err(|fault| fault.at(&self.name))
     }
 
-    /// Whether the transaction whose end is not known was applied; from now on it cannot be.
-    pub(super) fn decide(&mut self) -> Result<bool, LedgerError> {
+    /// The number of the transaction of which it is not known whether it was applied.
+    pub(super) fn undecided(&self) -> Option<i64> {
+        if let Keeper::Tenure(tenure) = &self.keeper { tenure.undecided() } else { None }
+    }
+
+    /// Whether the transaction of this number was applied, which was undecided; from now on it cannot be.
+    pub(super) fn was_applied(&mut self, number: i64) -> Result<bool, LedgerError> {
         match &self.keeper {
             Keeper::Folder(_) => Ok(false),
-            Keeper::Tenure(tenure) => tenure.decide(&mut self.connection, self.epoch).map_err(|fault| fault.at(&self.name)),
+            Keeper::Tenure(tenure) => tenure.was_applied(&mut self.connection, self.epoch, number).map_err(|fault| fault.at(&self.name)),
         }
     }
 

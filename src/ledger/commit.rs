@@ -22,7 +22,7 @@ use super::{
     database::{Connection, params},
     error::{Fault, LedgerError, LedgerErrorKind},
     standing, suppressions,
-    writer::{RunState, Writer, Written, not_begun},
+    writer::{RunState, Undecided, Writer, Written, not_begun},
 };
 use crate::{
     audience::canonical,
@@ -127,12 +127,12 @@ impl Writer {
     pub(super) fn commit(&mut self, commit: &Arc<Commit>) -> Result<CommitReceipt, LedgerError> {
         let started = Instant::now();
         self.now_ms = self.now_ms.max(commit.now_ms);
-        if let Some((undecided, written)) = self.undecided.take_if(|(undecided, _)| Arc::ptr_eq(undecided, commit)) {
-            match self.book.decide() {
-                Ok(true) => return Ok(self.committed(written, started)),
+        if let Some(undecided) = self.undecided.take_if(|undecided| Arc::ptr_eq(&undecided.commit, commit)) {
+            match self.book.was_applied(undecided.number) {
+                Ok(true) => return Ok(self.committed(undecided.written, started)),
                 Ok(false) => {}
                 Err(error) => {
-                    self.undecided = Some((undecided, written));
+                    self.undecided = Some(undecided);
                     let kind = if error.is_transient() { LedgerErrorKind::Undecided } else { error.kind };
                     return Err(LedgerError { kind, ..error });
                 }
@@ -168,7 +168,7 @@ impl Writer {
             Ok(()) => Ok(self.committed(written, started)),
             Err(error) => {
                 if error.kind == LedgerErrorKind::Undecided {
-                    self.undecided = Some((Arc::clone(commit), written));
+                    self.undecided = self.book.undecided().map(|number| Undecided { commit: Arc::clone(commit), written, number });
                 }
                 Err(error)
             }

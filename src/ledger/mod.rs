@@ -42,7 +42,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     ops::ControlFlow,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     thread::JoinHandle,
     time::Duration,
 };
@@ -124,6 +124,8 @@ struct Shared {
     servers: RwLock<HashMap<Arc<str>, ServerId>>,
     builders: Builders,
     keys: RwLock<Option<Keys>>,
+    /// A reader of a database elsewhere, for whoever asks next: a connection to it is dear.
+    reader: Mutex<Option<LedgerReader>>,
 }
 
 impl Ledger {
@@ -154,6 +156,7 @@ impl Ledger {
             servers: RwLock::default(),
             builders: Builders::default(),
             keys: RwLock::default(),
+            reader: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -391,9 +394,9 @@ impl Ledger {
         if !mailed::is_asked_for(&events) {
             return Ok((events, mailed::Concerned::new()));
         }
-        let location = self.shared.location.clone();
+        let shared = Arc::clone(&self.shared);
         let reading = move || {
-            let concerned = mailed::concerned(&LedgerReader::open(location)?, &events, None)?;
+            let concerned = shared.ask(|reader| mailed::concerned(reader, &events, None))?;
             Ok((events, concerned))
         };
         tokio::task::spawn_blocking(reading).await.map_err(|_| LedgerError::closed())?
@@ -413,8 +416,8 @@ impl Ledger {
     /// # Errors
     /// When the database cannot be read.
     pub async fn standings(&self, asked: Vec<StandingOf>) -> Result<BTreeMap<String, ServerRecord>, LedgerError> {
-        let location = self.shared.location.clone();
-        let reading = move || LedgerReader::open(location)?.read(|connection| standing::standings(connection, &asked));
+        let shared = Arc::clone(&self.shared);
+        let reading = move || shared.ask(|reader| reader.read(|connection| standing::standings(connection, &asked)));
         tokio::task::spawn_blocking(reading).await.map_err(|_| LedgerError::closed())?
     }
 
@@ -522,6 +525,20 @@ impl Ledger {
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ledger").field("location", &self.shared.location).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Asks beside the thread that writes. It blocks.
+    fn ask<T>(&self, question: impl FnOnce(&LedgerReader) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+        let kept = || self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = kept().take().filter(LedgerReader::is_usable);
+        let reader = reader.map_or_else(|| LedgerReader::open(self.location.clone()), Ok)?;
+        let answer = question(&reader);
+        if self.location.database().is_some() && reader.is_usable() {
+            *kept() = Some(reader);
+        }
+        answer
     }
 }
 

@@ -63,6 +63,11 @@ impl LedgerReader {
         Ok(Self { connection: schema::open_at(&location)?, name: location.to_string() })
     }
 
+    /// Whether it can be asked again.
+    pub(super) fn is_usable(&self) -> bool {
+        self.connection.is_usable()
+    }
+
     /// All runs, in the order in which they began.
     ///
     /// # Errors

@@ -5,7 +5,8 @@
 //! lost while a transaction ended, whether that was applied: the next one finds it counted, or not, and after that it never can be.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
     fs,
     sync::Arc,
     time::{Duration, Instant},
@@ -25,6 +26,8 @@ pub(super) const BEAT: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(250);
 /// After a connection did not come about, the next one is not tried for so long.
 const CONNECT_AGAIN: Duration = Duration::from_millis(500);
+/// Transactions that were undecided of which the answer is kept: only a group commit is asked for, and there is one.
+const FOUND_MAX: usize = 64;
 /// The lock under which tables are made and processes begin; any number that nobody else uses.
 const DOOR: i64 = 0x4d46_6c74;
 
@@ -49,10 +52,14 @@ pub(super) struct Tenure {
     place: Arc<DatabasePlace>,
     /// Transactions that are known to be applied.
     commits: Cell<i64>,
-    /// Whether the line was lost while a transaction ended.
-    is_undecided: Cell<bool>,
-    /// What stood in the way of the last connection, and when.
+    /// The number of the transaction that ended while the line was lost, until it is known whether it was applied.
+    undecided: Cell<Option<i64>>,
+    /// What was found of such transactions, until somebody asks.
+    found: RefCell<BTreeMap<i64, bool>>,
+    /// When the last connection did not come about.
     failed: Cell<Option<Instant>>,
+    /// Whether another process has taken over.
+    is_over: Cell<bool>,
 }
 
 /// What a person is told of the process that sends, and when its lease ends by the database's clock.
@@ -69,13 +76,23 @@ impl Tenure {
         let connection = Connection::Postgres(Box::new(Session::open(place, true)?));
         let name = place.to_string();
         let epoch = make(&connection, place).and_then(|()| begin(&connection, &name)).map_err(|fault| fault.at(&name))?;
-        let tenure = Self { place: Arc::clone(place), commits: Cell::new(0), is_undecided: Cell::new(false), failed: Cell::new(None) };
+        let tenure = Self {
+            place: Arc::clone(place),
+            commits: Cell::new(0),
+            undecided: Cell::new(None),
+            found: RefCell::default(),
+            failed: Cell::new(None),
+            is_over: Cell::new(false),
+        };
         Ok((tenure, connection, epoch))
     }
 
     /// A connection that can be asked: the one that is there, or a new one where its line was lost.
     pub(super) fn reconnect(&self, connection: &mut Connection) -> Result<(), LedgerError> {
-        let is_usable = !self.is_undecided.get() && matches!(connection, Connection::Postgres(session) if !session.is_lost());
+        if self.is_over.get() {
+            return Err(self.superseded());
+        }
+        let is_usable = self.undecided.get().is_none() && matches!(connection, Connection::Postgres(session) if !session.is_lost());
         if is_usable {
             return Ok(());
         }
@@ -96,11 +113,21 @@ impl Tenure {
         }
     }
 
-    /// Whether the transaction that ended while the line was lost was applied; it cannot be from now on. None was if none is undecided.
-    pub(super) fn decide(&self, connection: &mut Connection, epoch: i64) -> Result<bool, Fault> {
-        if !self.is_undecided.get() {
-            return Ok(false);
-        }
+    /// The number of the transaction of which it is not known whether it was applied.
+    pub(super) const fn undecided(&self) -> Option<i64> {
+        self.undecided.get()
+    }
+
+    /// Whether the transaction of this number was applied, which was undecided.
+    pub(super) fn was_applied(&self, connection: &mut Connection, epoch: i64, number: i64) -> Result<bool, Fault> {
+        self.decide(connection, epoch)?;
+        // Whatever ended since then has asked for it, and left the answer.
+        Ok(self.found.borrow_mut().remove(&number).unwrap_or(false))
+    }
+
+    /// Finds out whether the transaction that ended while the line was lost was applied; from then on it cannot be.
+    fn decide(&self, connection: &mut Connection, epoch: i64) -> Result<(), Fault> {
+        let Some(number) = self.undecided.get() else { return Ok(()) };
         self.reconnect(connection)?;
         let counted = connection.row(
             &format!(
@@ -109,11 +136,15 @@ impl Tenure {
             [epoch, lease_ms()],
             |row| row.get::<i64>(0),
         )?;
-        let Some(counted) = counted else { return Err(self.superseded()) };
-        let was_applied = counted - 1 > self.commits.get();
+        let Some(counted) = counted else { return Err(self.ends().into()) };
+        let mut found = self.found.borrow_mut();
+        if found.len() >= FOUND_MAX {
+            found.pop_first();
+        }
+        found.insert(number, counted - 1 > number);
         self.commits.set(counted);
-        self.is_undecided.set(false);
-        Ok(was_applied)
+        self.undecided.set(None);
+        Ok(())
     }
 
     /// Runs `work` in one transaction of the process of this epoch.
@@ -133,7 +164,7 @@ impl Tenure {
                 ),
                 [epoch, number, lease_ms()],
             )?;
-            if counted == 1 { work(connection) } else { Err(self.superseded()) }
+            if counted == 1 { work(connection) } else { Err(self.ends().into()) }
         });
         match result {
             Ok(value) => match connection.execute_batch("COMMIT") {
@@ -143,7 +174,7 @@ impl Tenure {
                 }
                 Err(fault) if fault.is_told_by_database() => Err(fault),
                 Err(fault) => {
-                    self.is_undecided.set(true);
+                    self.undecided.set(Some(number));
                     Err(Fault::Ledger(LedgerError::new(LedgerErrorKind::Undecided, fault.at(&self.place).message)))
                 }
             },
@@ -162,9 +193,15 @@ impl Tenure {
         }
     }
 
-    fn superseded(&self) -> Fault {
+    /// Notes that another process has taken over: nothing is read any more either, so that nothing is decided by it.
+    fn ends(&self) -> LedgerError {
+        self.is_over.set(true);
+        self.superseded()
+    }
+
+    fn superseded(&self) -> LedgerError {
         let message = format!("another process has taken over the ledger at {}; this one sends no more", self.place);
-        Fault::Ledger(LedgerError::new(LedgerErrorKind::Superseded, message))
+        LedgerError::new(LedgerErrorKind::Superseded, message)
     }
 }
 

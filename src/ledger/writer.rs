@@ -56,6 +56,14 @@ pub(super) struct Written {
     pub(super) begun: Vec<RunId>,
 }
 
+/// A group commit that may have been applied.
+pub(super) struct Undecided {
+    pub(super) commit: Arc<Commit>,
+    pub(super) written: Written,
+    /// The number of its transaction.
+    pub(super) number: i64,
+}
+
 /// The state of the writing thread.
 pub(super) struct Writer {
     pub(super) book: Book,
@@ -67,8 +75,8 @@ pub(super) struct Writer {
     pub(super) keys: Option<Keys>,
     jobs: u32,
     rolled_hour: i64,
-    /// The commit of which it is not known whether it was applied, and what it did.
-    pub(super) undecided: Option<(Arc<Commit>, Written)>,
+    /// The commit of which it is not known whether it was applied.
+    pub(super) undecided: Option<Undecided>,
 }
 
 impl Writer {

@@ -123,8 +123,8 @@ const BORDERS: &[(&str, &[&str], &str)] = &[
     ("StatusFolder", &["source", "engine"], "only the source writes status, when the engine says so"),
     (
         "TcpStream",
-        &["providers", "sink", "serve", "bounces", "audience/sql"],
-        "only providers speak to mail servers; the sink plays one, serve answers, bounces takes what comes back, and audience/sql asks databases",
+        &["providers", "sink", "serve", "bounces", "audience/sql", "ledger/database"],
+        "only providers speak to mail servers; the sink plays one, serve answers, bounces takes what comes back, audience/sql asks databases, and the ledger may be in one",
     ),
     ("TcpSocket", &["providers", "sink"], "only providers speak to mail servers; the sink plays one"),
     ("UdpSocket", &[], "nothing speaks UDP"),

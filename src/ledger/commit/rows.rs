@@ -7,6 +7,7 @@ use super::super::{
     database::{Connection, Value},
     error::Fault,
 };
+use crate::resources::fate::Fate;
 
 /// A column of many rows.
 enum Cells<'a> {
@@ -90,6 +91,9 @@ pub(super) fn end(connection: &Connection, rows: &[EndedRow<'_>], now_ms: i64) -
         integers(rows, |row| Some(row.resent)),
         integers(rows, |row| Some(row.uncounted)),
         texts(rows, |row| row.refusals),
+        // As columns, since a planner without statistics takes what is the same for all rows to leave one of them, and reads the table.
+        integers(rows, |_| Some(0)),
+        integers(rows, |_| Some(Fate::Claimed.number())),
     ];
     let values: Vec<Value<'_>> = std::iter::once(Value::Integer(now_ms)).chain(columns.iter().map(Cells::value)).collect();
     connection.all(
@@ -98,9 +102,9 @@ pub(super) fn end(connection: &Connection, rows: &[EndedRow<'_>], now_ms: i64) -
             attempt = CASE WHEN m.attempt > o.uncounted THEN m.attempt - o.uncounted ELSE 0 END,
             refusals = CASE WHEN o.fields IS NULL THEN NULL ELSE coalesce(o.refusals, m.refusals) END,
             since_ms = CASE WHEN o.fields IS NULL THEN m.since_ms ELSE coalesce(m.since_ms, m.updated_at_ms) END
-         FROM unnest(?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-            AS o (run, seq, state, at_ms, reply, fields, server, resent, uncounted, refusals)
-         WHERE m.run_id = o.run AND m.partition = 0 AND m.seq = o.seq AND m.state = 0 RETURNING m.run_id, m.seq",
+         FROM unnest(?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+            AS o (run, seq, state, at_ms, reply, fields, server, resent, uncounted, refusals, partition, was)
+         WHERE m.run_id = o.run AND m.partition = o.partition AND m.seq = o.seq AND m.state = o.was RETURNING m.run_id, m.seq",
         &*values,
         |row| Ok((RunId(row.get(0)?), row.get::<i64>(1)?.cast_unsigned())),
     )

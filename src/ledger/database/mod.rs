@@ -86,6 +86,14 @@ macro_rules! params {
 pub(super) use params;
 
 impl Connection {
+    /// Whether it can be asked: the line to a database elsewhere may be lost.
+    pub(super) fn is_usable(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => true,
+            Self::Postgres(session) => !session.is_lost(),
+        }
+    }
+
     /// A statement, compiled once for each connection.
     pub(super) fn prepare(&self, sql: &str) -> Result<Statement<'_>, Fault> {
         match self {

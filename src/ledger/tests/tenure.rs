@@ -91,6 +91,8 @@ async fn a_line_that_is_lost_while_a_commit_ends_leaves_nothing_open() {
         assert_eq!(kind(ledger.commit(Arc::clone(&commit)).await), Some(LedgerErrorKind::Undecided), "{cut:?}");
         let before: &[&str] = if cut == Cut::AfterCommit { &AFTER } else { &BEFORE };
         assert_eq!(states(&folder), before, "{cut:?}: the database knows");
+        // Whatever is written before it is repeated finds out, and does not take the answer away.
+        ledger.call(|writer| writer.book.beat()).await.expect("the line is there again");
         let receipt = ledger.commit(Arc::clone(&commit)).await.expect("the line is there again");
         assert_eq!((states(&folder), receipt.seqs.len()), (AFTER.map(str::to_owned).to_vec(), 1), "{cut:?}: once");
         let counts = ledger.counts(run).await.expect("counts");
@@ -111,6 +113,7 @@ async fn a_process_that_was_thought_dead_writes_no_more() {
     let other = folder.open();
     assert_eq!(kind(ledger.commit(commit).await), Some(LedgerErrorKind::Superseded));
     assert_eq!(states(&folder), BEFORE, "nothing of it was written");
+    assert_eq!(kind(ledger.days().await), Some(LedgerErrorKind::Superseded), "nothing is decided by what it reads");
     let record = begin(&other, WhenOutcomeIsUnknown::Skip).await;
     assert_eq!(record.left_without_outcome, 1);
 }

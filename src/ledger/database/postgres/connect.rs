@@ -2,8 +2,10 @@
 
 use std::{fmt, io, sync::LazyLock, time::Duration};
 
+use rustix::net::sockopt;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
     runtime::Runtime,
 };
 use tokio_postgres::{Client, Config, NoTls, config::SslMode};
@@ -22,7 +24,14 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long a transaction may wait for its next statement, which the database keeps: a process that stopped in one holds nothing up.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// After how long a line on which nothing arrives is asked whether the other side is there, and after how long without an answer it is lost.
+const ASK_AFTER: Duration = Duration::from_secs(4);
+const LOST_AFTER: Duration = Duration::from_secs(10);
+
+/// Whoever writes finds rows by their keys. Plans are made when tables are nearly empty, and kept: without this, each commit would read
+/// what has become a table of millions.
+const BY_KEY: &str = " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off";
 
 /// The thread that moves bytes between all connections of this process and their databases.
 pub(super) static WIRES: LazyLock<io::Result<Runtime>> =
@@ -73,7 +82,7 @@ async fn open_at(place: &DatabasePlace, host: &str, port: u16, writes: bool) -> 
     };
     let mut tcp = peer.connect().await.map_err(|blocker| unreachable(&blocker.message))?;
     // A commit is several small messages; none of them waits for another.
-    tcp.set_nodelay(true).map_err(|error| unreachable(&error.to_string()))?;
+    tcp.set_nodelay(true).and_then(|()| notice_loss(&tcp)).map_err(|error| unreachable(&error.to_string()))?;
     let stream: Box<dyn Duplex> = if place.encryption == Encryption::None {
         Box::new(tcp)
     } else {
@@ -89,10 +98,11 @@ async fn open_at(place: &DatabasePlace, host: &str, port: u16, writes: bool) -> 
         }
     };
     let settings = format!(
-        "-c search_path={} -c statement_timeout={} -c idle_in_transaction_session_timeout={}",
+        "-c search_path={} -c statement_timeout={} -c idle_in_transaction_session_timeout={}{}",
         place.schema,
         STATEMENT_TIMEOUT.as_millis(),
-        IDLE_TIMEOUT.as_millis()
+        IDLE_TIMEOUT.as_millis(),
+        if writes { BY_KEY } else { "" }
     );
     let mut config = Config::new();
     config
@@ -123,6 +133,16 @@ async fn open_at(place: &DatabasePlace, host: &str, port: u16, writes: bool) -> 
         }
     }
     Ok(client)
+}
+
+/// Has the operating system tell when nobody is there any more: a machine that is gone, or a network that is cut, says nothing.
+fn notice_loss(tcp: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(tcp, true)?;
+    sockopt::set_tcp_keepidle(tcp, ASK_AFTER)?;
+    sockopt::set_tcp_keepintvl(tcp, Duration::from_secs(2))?;
+    sockopt::set_tcp_keepcnt(tcp, 3)?;
+    sockopt::set_tcp_user_timeout(tcp, u32::try_from(LOST_AFTER.as_millis()).unwrap_or(u32::MAX))?;
+    Ok(())
 }
 
 /// A login that did not succeed.
