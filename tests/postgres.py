@@ -17,7 +17,8 @@ from pathlib import Path
 from parts import databases
 from parts import fleet as fleets
 from parts.cache import ROOT
-from parts.databases import DATABASE, PASSWORD, QUOTED, Line, Postgres
+from parts.certificates import Authority
+from parts.databases import DATABASE, PASSWORD, QUOTED, Line, Postgres, Standby
 from parts.judge import IN_FLIGHT_MAX, answered_by, everyone_once, nobody_twice
 from parts.process import folder, wait_until
 from parts.report import Cases, Shared, require
@@ -173,6 +174,32 @@ def stopped_beyond_its_lease(program, database: Postgres, recipients: int) -> st
     return f"{figures}; taken over after {took:.1f} s"
 
 
+def the_primary_fails_over(program, recipients: int) -> str:
+    """Over TLS: the primary crashes for good in the middle of a campaign, and a standby that had all of its commits takes its place."""
+    place = folder("postgres-failover")
+    authority = Authority(place)
+    with ExitStack() as stack:
+        primary = stack.enter_context(Postgres(place, authority.issue("localhost")))
+        standby = stack.enter_context(Standby(place, primary))
+        there = f"postgres://owner:{QUOTED}@localhost:{{}}/{DATABASE}?schema=failover&sslrootcert={authority.certificate}"
+        campaign = Sending(program, primary, "failover", recipients, stack)
+        campaign.fleet.options = ("--ledger", there.format(f"{primary.port},localhost:{standby.port}"))
+        campaign.fleet.where = ("--ledger", there.format(standby.port))
+        with campaign.fleet.start() as process:
+            campaign.until(recipients // 3, process)
+            primary.crash()
+            time.sleep(2)
+            before = campaign.accepted()
+            standby.promote()
+            begin = time.monotonic()
+            wait_until(lambda: campaign.accepted() > before or not process.running(), 60, "messages after the failover", every=0.05)
+            took = time.monotonic() - begin
+            process.wait(SECONDS)
+        require(process.code == 0, f"exit {process.code}: {process.text()[-1500:]}")
+        figures = campaign.judged(0)
+    return f"{figures}; messages {took:.1f} s after the promotion"
+
+
 def a_second_process_is_refused(program, database: Postgres) -> str:
     """While the first one lives, and the ledger can be read meanwhile."""
     with ExitStack() as stack:
@@ -237,6 +264,7 @@ def main():
         ("the database crashes", on(the_database_crashes, program, recipients)),
         ("the line is cut", on(the_line_is_cut, program, recipients)),
         ("stopped beyond its lease", on(stopped_beyond_its_lease, program, recipients)),
+        ("the primary fails over", lambda: the_primary_fails_over(program, recipients)),
         ("a second process is refused", on(a_second_process_is_refused, program)),
         ("mistakes are answered", on(mistakes_are_answered, program)),
     ):

@@ -114,6 +114,26 @@ class Postgres(Database):
         return subprocess.run(words, check=required, capture_output=True, text=True, timeout=300, env={**os.environ, "PGPASSWORD": PASSWORD})
 
 
+class Standby(Postgres):
+    """A copy of a PostgreSQL that follows it, and without which the first one tells no commit as durable."""
+
+    def __init__(self, folder: Path, primary: Postgres):
+        self.folder, self.port = folder / "standby", free_port()
+        self.folder.mkdir()
+        own(self.folder)
+        data = self.folder / "data"
+        copy = as_nobody(self.program("pg_basebackup"), "-D", data, "-R", "-X", "stream", "-c", "fast", "-h", "127.0.0.1", "-p", primary.port, "-U", "owner", "--no-sync")
+        subprocess.run(copy, check=True, capture_output=True, timeout=300, env={**os.environ, "PGPASSWORD": PASSWORD})
+        self.command = [word.replace(f"port={primary.port}", f"port={self.port}").replace(str(primary.folder / "data"), str(data)) for word in primary.command]
+        self.start()
+        primary.run("ALTER SYSTEM SET synchronous_standby_names = '*'", "postgres")
+        primary.run("SELECT pg_reload_conf()", "postgres")
+
+    def promote(self):
+        """Has it take writes."""
+        self.run("SELECT pg_promote()", "postgres")
+
+
 class MariaDB(Database):
     """A MariaDB with the database, tables made by `statements`, and a user who has every right on it; TLS where there is a certificate."""
 
