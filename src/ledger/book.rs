@@ -6,7 +6,7 @@ use super::{
     error::{Fault, LedgerError},
     folder::Folder,
     hash_file, schema,
-    tenure::Tenure,
+    tenure::{Tenure, Transaction},
 };
 
 /// The database, as held by the writing thread.
@@ -63,16 +63,18 @@ impl Book {
         work(&self.connection).map_err(|fault| fault.at(&self.name))
     }
 
-    /// The number of the transaction of which it is not known whether it was applied.
-    pub(super) fn undecided(&self) -> Option<i64> {
+    /// The transaction of which it is not known whether it was applied.
+    pub(super) fn undecided(&self) -> Option<Transaction> {
         if let Keeper::Tenure(tenure) = &self.keeper { tenure.undecided() } else { None }
     }
 
-    /// Whether the transaction of this number was applied, which was undecided; from now on it cannot be.
-    pub(super) fn was_applied(&mut self, number: i64) -> Result<bool, LedgerError> {
+    /// Whether this transaction was applied, which was undecided; from now on it cannot be.
+    pub(super) fn was_applied(&mut self, transaction: Transaction) -> Result<bool, LedgerError> {
         match &self.keeper {
             Keeper::Folder(_) => Ok(false),
-            Keeper::Tenure(tenure) => tenure.was_applied(&mut self.connection, self.epoch, number).map_err(|fault| fault.at(&self.name)),
+            Keeper::Tenure(tenure) => {
+                tenure.was_applied(&mut self.connection, self.epoch, transaction).map_err(|fault| fault.at(&self.name))
+            }
         }
     }
 

@@ -128,7 +128,7 @@ impl Writer {
         let started = Instant::now();
         self.now_ms = self.now_ms.max(commit.now_ms);
         if let Some(undecided) = self.undecided.take_if(|undecided| Arc::ptr_eq(&undecided.commit, commit)) {
-            match self.book.was_applied(undecided.number) {
+            match self.book.was_applied(undecided.transaction) {
                 Ok(true) => return Ok(self.committed(undecided.written, started)),
                 Ok(false) => {}
                 Err(error) => {
@@ -168,7 +168,8 @@ impl Writer {
             Ok(()) => Ok(self.committed(written, started)),
             Err(error) => {
                 if error.kind == LedgerErrorKind::Undecided {
-                    self.undecided = self.book.undecided().map(|number| Undecided { commit: Arc::clone(commit), written, number });
+                    self.undecided =
+                        self.book.undecided().map(|transaction| Undecided { commit: Arc::clone(commit), written, transaction });
                 }
                 Err(error)
             }

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, io, path::Path};
 
 use rusqlite::ErrorCode;
 
-/// What failed, where, and what to do about it; nothing of the failed call was applied.
+/// What failed, where, and what to do about it; nothing of the failed call was applied, unless its kind says `Undecided`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct LedgerError {
@@ -112,12 +112,20 @@ impl LedgerError {
         let kind = match code {
             "53100" => Kind::Full,
             // Of a lock, of a statement that took too long, of two transactions that wait for each other.
-            "55P03" | "57014" | "40P01" | "40001" => Kind::Locked,
+            "55P03" | "57014" | "40P01" | "40001" | "23505" => Kind::Locked,
+            "25P02" | "25P03" => Kind::Unreachable,
+            // A statement that was compiled on another connection.
+            "26000" | "42P05" => Kind::NotPermitted,
             "28000" | "28P01" | "3D000" | "3F000" | "42501" | "25006" | "0A000" => Kind::NotPermitted,
             _ if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => Kind::Unreachable,
             _ => Kind::Corrupt,
         };
         let message = match kind {
+            _ if matches!(code, "26000" | "42P05") => {
+                format!(
+                    "{name} is a connection pool in transaction mode, which cannot be used ({said}); name the database itself in the URL of --ledger"
+                )
+            }
             Kind::Full => format!("the disk of the database {name} is full: {said}; make room; sending then resumes automatically"),
             Kind::Locked => {
                 format!("the database {name} is busy: {said}; end the program that holds it up; sending then resumes automatically")
@@ -183,14 +191,6 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn conflict(message: impl fmt::Display) -> Self {
         Self::Ledger(LedgerError::new(LedgerErrorKind::Conflict, format!("the ledger refused a write that contradicts it: {message}")))
-    }
-
-    /// Whether the database itself refused: what was asked did not happen.
-    pub(super) fn is_told_by_database(&self) -> bool {
-        match self {
-            Self::Postgres(error) => error.as_db_error().is_some(),
-            Self::Sql(_) | Self::Ledger(_) => false,
-        }
     }
 
     pub(super) fn at(self, name: &impl fmt::Display) -> LedgerError {

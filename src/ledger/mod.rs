@@ -232,7 +232,7 @@ impl Ledger {
     }
 
     /// Writes a group commit. On success it is durable; otherwise nothing of it was applied, and the same commit may be retried
-    /// (pass an `Arc` to keep it).
+    /// (pass an `Arc` to keep it). With `Undecided` it may have been applied: the same `Arc` must be passed until that is known.
     ///
     /// # Errors
     /// `Full`, `Locked` and `Io` recover, or an operator fixes them; `Superseded`: this process must stop sending; `Conflict`: the

@@ -151,6 +151,7 @@ impl Writer {
     }
 
     pub(super) fn due(&mut self, run: RunId, now_ms: i64, limit: usize) -> Result<Vec<DueMessage>, LedgerError> {
+        self.check_decided()?;
         let state = self.runs.get_mut(&run).ok_or_else(|| super::writer::not_begun(run))?;
         let due = self.book.read(|connection| {
             let mut statement = connection.prepare(
@@ -173,6 +174,7 @@ impl Writer {
     }
 
     pub(super) fn next_due(&mut self, run: RunId) -> Result<Option<i64>, LedgerError> {
+        self.check_decided()?;
         let state = self.runs.get(&run).ok_or_else(|| super::writer::not_begun(run))?;
         self.book.read(|connection| {
             let mut statement = connection.prepare(

@@ -1,8 +1,9 @@
 //! Who sends from a ledger in PostgreSQL: a process holds a lease, and each of its transactions proves that it still does.
 //!
 //! A transaction begins by counting itself in the process's row of `senders`, under the number that it must have. Whoever takes over
-//! writes to that row too, so that one of the two waits for the other, whatever clocks say. The number also tells, when the line was
-//! lost while a transaction ended, whether that was applied: the next one finds it counted, or not, and after that it never can be.
+//! writes to that row too, so that one of the two waits for the other, whatever clocks say. The number also tells, when the end of a
+//! transaction was not heard of, whether that was applied. Whoever asks changes the row's `line` first, so that what was still on its way
+//! by the old one can never be applied afterwards; asking again gives the same answer.
 
 use std::{
     cell::{Cell, RefCell},
@@ -15,7 +16,7 @@ use std::{
 use super::{
     database::{Connection, DatabasePlace, Session, params, tables},
     error::{Fault, LedgerError, LedgerErrorKind},
-    schema,
+    migrations, schema,
 };
 
 /// How long a process that is not heard of is thought to live. It is extended by each transaction.
@@ -31,13 +32,15 @@ const FOUND_MAX: usize = 64;
 /// The lock under which tables are made and processes begin; any number that nobody else uses.
 const DOOR: i64 = 0x4d46_6c74;
 
-/// Tables that only a ledger with a database of its own has. id: an epoch. commits: transactions so far. where_at: the process, for
+/// Tables that only a ledger with a database of its own has. id: an epoch. commits: transactions so far. line: how often the end of one
+/// was asked for. where_at: the process, for
 /// people; origin: what its machine tells it by, for others on it.
 const SENDERS: &str = "CREATE TABLE senders (
     id BIGINT PRIMARY KEY,
     where_at TEXT NOT NULL,
     origin TEXT NOT NULL,
     commits BIGINT NOT NULL,
+    line BIGINT NOT NULL,
     lease_until_ms BIGINT NOT NULL,
     ended BOOLEAN NOT NULL
 );
@@ -52,15 +55,20 @@ pub(super) struct Tenure {
     place: Arc<DatabasePlace>,
     /// Transactions that are known to be applied.
     commits: Cell<i64>,
-    /// The number of the transaction that ended while the line was lost, until it is known whether it was applied.
-    undecided: Cell<Option<i64>>,
+    /// How often the end of a transaction was asked for.
+    line: Cell<i64>,
+    /// The transaction whose end was not heard of, until it is known whether it was applied.
+    undecided: Cell<Option<Transaction>>,
     /// What was found of such transactions, until somebody asks.
-    found: RefCell<BTreeMap<i64, bool>>,
+    found: RefCell<BTreeMap<Transaction, bool>>,
     /// When the last connection did not come about.
     failed: Cell<Option<Instant>>,
     /// Whether another process has taken over.
     is_over: Cell<bool>,
 }
+
+/// A transaction of this process: its `line`, and its number. One that was not applied leaves its number to the next.
+pub(super) type Transaction = (i64, i64);
 
 /// What a person is told of the process that sends, and when its lease ends by the database's clock.
 struct Holder {
@@ -79,6 +87,7 @@ impl Tenure {
         let tenure = Self {
             place: Arc::clone(place),
             commits: Cell::new(0),
+            line: Cell::new(0),
             undecided: Cell::new(None),
             found: RefCell::default(),
             failed: Cell::new(None),
@@ -92,8 +101,7 @@ impl Tenure {
         if self.is_over.get() {
             return Err(self.superseded());
         }
-        let is_usable = self.undecided.get().is_none() && matches!(connection, Connection::Postgres(session) if !session.is_lost());
-        if is_usable {
+        if connection.is_usable() {
             return Ok(());
         }
         if self.failed.get().is_some_and(|at| at.elapsed() < CONNECT_AGAIN) {
@@ -113,36 +121,41 @@ impl Tenure {
         }
     }
 
-    /// The number of the transaction of which it is not known whether it was applied.
-    pub(super) const fn undecided(&self) -> Option<i64> {
+    /// The transaction of which it is not known whether it was applied.
+    pub(super) const fn undecided(&self) -> Option<Transaction> {
         self.undecided.get()
     }
 
-    /// Whether the transaction of this number was applied, which was undecided.
-    pub(super) fn was_applied(&self, connection: &mut Connection, epoch: i64, number: i64) -> Result<bool, Fault> {
+    /// Whether this transaction was applied, which was undecided.
+    pub(super) fn was_applied(&self, connection: &mut Connection, epoch: i64, transaction: Transaction) -> Result<bool, Fault> {
         self.decide(connection, epoch)?;
         // Whatever ended since then has asked for it, and left the answer.
-        Ok(self.found.borrow_mut().remove(&number).unwrap_or(false))
+        let found = self.found.borrow_mut().remove(&transaction);
+        found.ok_or_else(|| Fault::conflict(format_args!("nobody asked whether transaction {} was applied", transaction.1)))
     }
 
     /// Finds out whether the transaction that ended while the line was lost was applied; from then on it cannot be.
     fn decide(&self, connection: &mut Connection, epoch: i64) -> Result<(), Fault> {
-        let Some(number) = self.undecided.get() else { return Ok(()) };
+        let Some((line, number)) = self.undecided.get() else { return Ok(()) };
         self.reconnect(connection)?;
         let counted = connection.row(
             &format!(
-                "UPDATE senders SET commits = commits + 1, lease_until_ms = {NOW_MS} + ?2 WHERE id = ?1 AND NOT ended RETURNING commits"
+                "UPDATE senders SET line = line + 1, lease_until_ms = {NOW_MS} + ?2 WHERE id = ?1 AND NOT ended RETURNING commits, line"
             ),
             [epoch, lease_ms()],
-            |row| row.get::<i64>(0),
+            |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)),
         )?;
-        let Some(counted) = counted else { return Err(self.ends().into()) };
+        let Some((commits, next_line)) = counted else { return Err(self.ends().into()) };
+        if commits != number && commits != number + 1 {
+            return Err(self.forgot().into());
+        }
         let mut found = self.found.borrow_mut();
         if found.len() >= FOUND_MAX {
             found.pop_first();
         }
-        found.insert(number, counted - 1 > number);
-        self.commits.set(counted);
+        found.insert((line, number), commits > number);
+        self.commits.set(commits);
+        self.line.set(next_line);
         self.undecided.set(None);
         Ok(())
     }
@@ -160,11 +173,16 @@ impl Tenure {
         let result = connection.execute_batch("BEGIN").and_then(|()| {
             let counted = connection.execute(
                 &format!(
-                    "UPDATE senders SET commits = commits + 1, lease_until_ms = {NOW_MS} + ?3 WHERE id = ?1 AND commits = ?2 AND NOT ended"
+                    "UPDATE senders SET commits = commits + 1, lease_until_ms = {NOW_MS} + ?4
+                     WHERE id = ?1 AND commits = ?2 AND line = ?3 AND NOT ended"
                 ),
-                [epoch, number, lease_ms()],
+                [epoch, number, self.line.get(), lease_ms()],
             )?;
-            if counted == 1 { work(connection) } else { Err(self.ends().into()) }
+            if counted == 1 {
+                return work(connection);
+            }
+            let is_ended = connection.row("SELECT ended FROM senders WHERE id = ?1", [epoch], |row| row.get::<bool>(0))?;
+            Err(if is_ended == Some(false) { self.forgot() } else { self.ends() }.into())
         });
         match result {
             Ok(value) => match connection.execute_batch("COMMIT") {
@@ -172,15 +190,18 @@ impl Tenure {
                     self.commits.set(number + 1);
                     Ok(value)
                 }
-                Err(fault) if fault.is_told_by_database() => Err(fault),
+                // Whatever is said: a database that goes down may have applied it all the same.
                 Err(fault) => {
-                    self.undecided.set(Some(number));
+                    connection.give_up();
+                    self.undecided.set(Some((self.line.get(), number)));
                     Err(Fault::Ledger(LedgerError::new(LedgerErrorKind::Undecided, fault.at(&self.place).message)))
                 }
             },
             Err(fault) => {
-                // A line that is lost rolls back by itself.
-                let _ = connection.execute_batch("ROLLBACK");
+                // A line that is lost rolls back by itself, and would have to be waited for.
+                if connection.is_usable() {
+                    let _ = connection.execute_batch("ROLLBACK");
+                }
                 Err(fault)
             }
         }
@@ -199,6 +220,16 @@ impl Tenure {
         self.superseded()
     }
 
+    /// Notes that the database no longer has what it told as durable.
+    fn forgot(&self) -> LedgerError {
+        self.is_over.set(true);
+        let message = format!(
+            "the database at {} has lost commits that it had told as durable (a failover to a standby that was behind, or a restored backup): this process sends no more. Bring them back; a restart without them mails those people again",
+            self.place
+        );
+        LedgerError::new(LedgerErrorKind::Superseded, message)
+    }
+
     fn superseded(&self) -> LedgerError {
         let message = format!("another process has taken over the ledger at {}; this one sends no more", self.place);
         LedgerError::new(LedgerErrorKind::Superseded, message)
@@ -212,11 +243,15 @@ fn lease_ms() -> i64 {
 /// Makes the schema and its tables, unless they are there.
 fn make(connection: &Connection, place: &DatabasePlace) -> Result<(), Fault> {
     if connection.row("SELECT 1 WHERE to_regclass('meta') IS NOT NULL", (), |_| Ok(()))?.is_some() {
-        return schema::check_version(connection).map(drop);
-    }
-    let has_schema = connection.row("SELECT 1 FROM pg_namespace WHERE nspname = ?1", [place.schema()], |_| Ok(()))?.is_some();
-    if !has_schema {
-        connection.execute_batch(&format!("CREATE SCHEMA IF NOT EXISTS {}", place.schema()))?;
+        return match schema::check_version(connection)? {
+            Some(version) if version < migrations::VERSION => Err(Fault::Ledger(LedgerError::new(
+                LedgerErrorKind::OlderVersion,
+                format!(
+                    "the ledger at {place} was written by an older version of Mailfleet (schema {version}), from which there is no way to this one; use that version, or name another schema"
+                ),
+            ))),
+            _ => Ok(()),
+        };
     }
     connection.execute_batch("BEGIN")?;
     let made = (|| {
@@ -224,6 +259,9 @@ fn make(connection: &Connection, place: &DatabasePlace) -> Result<(), Fault> {
         // Another process may have been faster.
         if connection.row("SELECT 1 WHERE to_regclass('meta') IS NOT NULL", (), |_| Ok(()))?.is_some() {
             return Ok(());
+        }
+        if connection.row("SELECT 1 FROM pg_namespace WHERE nspname = ?1", [place.schema()], |_| Ok(()))?.is_none() {
+            connection.execute_batch(&format!("CREATE SCHEMA {}", place.schema()))?;
         }
         connection.execute_batch(&tables(schema::SCHEMA))?;
         connection.execute_batch(SENDERS)?;
@@ -279,14 +317,23 @@ fn try_begin(connection: &Connection) -> Result<Result<i64, Holder>, Fault> {
         (),
         |row| Ok(Holder { id: row.get(0)?, where_at: row.get(1)?, origin: row.get(2)?, left_ms: row.get(3)? }),
     )?;
-    if let Some(holder) = holders.into_iter().find(|holder| holder.left_ms > 0 && !is_gone(&holder.origin)) {
-        return Ok(Err(holder));
+    for holder in holders {
+        let is_gone = is_gone(&holder.origin);
+        if holder.left_ms > 0 && !is_gone {
+            return Ok(Err(holder));
+        }
+        // It waits for a transaction of theirs that is under way, which may extend the lease; later ones find that they are over.
+        let ended = connection.execute(
+            &format!("UPDATE senders SET ended = TRUE WHERE id = ?1 AND NOT ended AND (?2 = 1 OR lease_until_ms <= {NOW_MS})"),
+            params![holder.id, is_gone],
+        )?;
+        if ended == 0 {
+            return Ok(Err(holder));
+        }
     }
-    // It waits for a transaction of theirs that is under way; later ones find that they are over.
-    connection.execute("UPDATE senders SET ended = TRUE WHERE NOT ended", ())?;
     let epoch = schema::take_over(connection)?;
     connection.execute(
-        &format!("INSERT INTO senders (id, where_at, origin, commits, lease_until_ms, ended) VALUES (?1, ?2, ?3, 0, {NOW_MS} + ?4, FALSE)"),
+        &format!("INSERT INTO senders (id, where_at, origin, commits, line, lease_until_ms, ended) VALUES (?1, ?2, ?3, 0, 0, {NOW_MS} + ?4, FALSE)"),
         params![epoch, where_at(), origin(std::process::id()), lease_ms()],
     )?;
     connection.execute("DELETE FROM senders WHERE ended AND id < ?1 - 1000", [epoch])?;
@@ -328,5 +375,12 @@ fn is_gone(theirs: &str) -> bool {
     let mine = origin(std::process::id());
     let place = |text: &str| text.splitn(3, ' ').take(2).map(str::to_owned).collect::<Vec<_>>();
     let is_here = place(theirs) == place(&mine) && !theirs.starts_with(' ');
-    pid.is_some_and(|pid| is_here && origin(pid) != theirs)
+    let Some(pid) = pid.filter(|_| is_here) else { return false };
+    let is_there = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).map(rustix::process::test_kill_process);
+    match is_there {
+        Some(Err(rustix::io::Errno::SRCH)) => true,
+        // Another process may have its number by now, if that can be seen.
+        Some(_) => began(pid).is_some() && origin(pid) != theirs,
+        None => false,
+    }
 }

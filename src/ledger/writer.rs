@@ -14,6 +14,7 @@ use super::{
     book::Book,
     error::{LedgerError, LedgerErrorKind},
     meta,
+    tenure::Transaction,
 };
 use crate::{feedback::Suppression, token::Keys};
 
@@ -60,8 +61,7 @@ pub(super) struct Written {
 pub(super) struct Undecided {
     pub(super) commit: Arc<Commit>,
     pub(super) written: Written,
-    /// The number of its transaction.
-    pub(super) number: i64,
+    pub(super) transaction: Transaction,
 }
 
 /// The state of the writing thread.
@@ -111,6 +111,17 @@ impl Writer {
                 tracing::warn!(%error, "old usage could not be summed up");
             }
         }
+    }
+
+    /// Refuses to hand out what a commit may have changed of which it is not known yet whether it was applied.
+    pub(super) fn check_decided(&self) -> Result<(), LedgerError> {
+        if self.undecided.is_none() {
+            return Ok(());
+        }
+        Err(LedgerError::new(
+            LedgerErrorKind::Unreachable,
+            "the ledger's last commit is being looked up; sending resumes when that is done",
+        ))
     }
 
     /// The state of a run that was begun.

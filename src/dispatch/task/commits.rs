@@ -13,6 +13,9 @@ impl DispatchTask {
         let lanes = planned.claims.iter().map(|claim| claim.lane).chain(planned.bars.iter().map(|bar| bar.lane));
         for lane in lanes.collect::<std::collections::BTreeSet<_>>() {
             if let Err(error) = self.know_server(lane).await {
+                // Nothing of this commit was written, whatever became of the server's name.
+                let kind = if error.kind == LedgerErrorKind::Undecided { LedgerErrorKind::Unreachable } else { error.kind };
+                let error = LedgerError { kind, ..error };
                 let commit = Arc::default();
                 return Box::pin(std::future::ready(CommitResult { planned, commit, receipt: Err(error) }));
             }

@@ -94,6 +94,13 @@ impl Connection {
         }
     }
 
+    /// Has it asked no more, as if its line were lost.
+    pub(super) fn give_up(&self) {
+        if let Self::Postgres(session) = self {
+            session.give_up();
+        }
+    }
+
     /// A statement, compiled once for each connection.
     pub(super) fn prepare(&self, sql: &str) -> Result<Statement<'_>, Fault> {
         match self {

@@ -12,26 +12,28 @@ use super::{
     *,
 };
 
-/// What a proxy does with the end of the next transaction.
+/// Where a proxy cuts the line next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cut {
     /// It is handed on, and its answer is lost with the line.
     AfterCommit,
     /// It is lost with the line.
     BeforeCommit,
+    /// The question whether a transaction was applied is handed on, and its answer is lost with the line.
+    AfterQuestion,
 }
 
 /// Stands between a ledger and its database.
 struct Proxy {
     port: u16,
-    cut: Arc<Mutex<Option<Cut>>>,
+    cuts: Arc<Mutex<Vec<Cut>>>,
 }
 
 impl Proxy {
     fn to(place: &DatabasePlace) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let (port, cut) = (listener.local_addr().expect("an address").port(), Arc::new(Mutex::new(None)));
-        let (shared, (host, database)) = (Arc::clone(&cut), place.hosts[0].clone());
+        let (port, cuts) = (listener.local_addr().expect("an address").port(), Arc::new(Mutex::new(Vec::new())));
+        let (shared, (host, database)) = (Arc::clone(&cuts), place.hosts[0].clone());
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let server = TcpStream::connect((host.as_str(), database)).expect("the database");
@@ -40,34 +42,40 @@ impl Proxy {
                     let _ = std::io::copy(&mut back, &mut front);
                     let _ = front.shutdown(Shutdown::Both);
                 });
-                let cut = Arc::clone(&shared);
-                thread::spawn(move || hand_on(client, server, &cut));
+                let cuts = Arc::clone(&shared);
+                thread::spawn(move || hand_on(client, server, &cuts));
             }
         });
-        Self { port, cut }
+        Self { port, cuts }
     }
 }
 
-fn hand_on(mut client: TcpStream, mut server: TcpStream, cut: &Mutex<Option<Cut>>) {
+fn hand_on(mut client: TcpStream, mut server: TcpStream, cuts: &Mutex<Vec<Cut>>) {
     let mut buffer = vec![0; 65_536];
+    let mut is_asked = false;
     while let Ok(length @ 1..) = client.read(&mut buffer) {
         let bytes = &buffer[..length];
-        let ends = bytes.windows(6).any(|window| window == b"COMMIT");
-        let what = if ends { cut.lock().expect("no panic").take() } else { None };
-        match what {
-            Some(Cut::AfterCommit) => {
-                let _ = client.shutdown(Shutdown::Both);
-                server.write_all(bytes).expect("written");
-                // The database ends the transaction before it notices that nobody listens.
-                thread::sleep(Duration::from_millis(100));
-                let _ = server.shutdown(Shutdown::Both);
-                return;
-            }
-            Some(Cut::BeforeCommit) => {
-                let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
-                return;
-            }
-            None => server.write_all(bytes).expect("written"),
+        let has = |mark: &[u8]| bytes.windows(mark.len()).any(|window| window == mark);
+        let (ends, asks) = (has(b"COMMIT"), is_asked);
+        // The statement is compiled first, and executed by the message that follows.
+        is_asked = has(b"line = line + 1");
+        let is_next = |cut: &Cut| match cut {
+            Cut::AfterCommit | Cut::BeforeCommit => ends,
+            Cut::AfterQuestion => asks,
+        };
+        let mut waiting = cuts.lock().expect("no panic");
+        let cut = if waiting.first().is_some_and(is_next) { Some(waiting.remove(0)) } else { None };
+        drop(waiting);
+        if cut.is_some() {
+            let _ = client.shutdown(Shutdown::Both);
+        }
+        if cut != Some(Cut::BeforeCommit) {
+            server.write_all(bytes).expect("written");
+        }
+        if cut.is_some() {
+            // The database does what it was told before it notices that nobody listens.
+            thread::sleep(Duration::from_millis(100));
+            break;
         }
     }
     let _ = server.shutdown(Shutdown::Both);
@@ -80,18 +88,32 @@ fn place(folder: &Folder) -> &DatabasePlace {
 #[tokio::test]
 #[ignore = "needs a database in MAILFLEET_TEST_POSTGRES"]
 async fn a_line_that_is_lost_while_a_commit_ends_leaves_nothing_open() {
-    for cut in [Cut::AfterCommit, Cut::BeforeCommit] {
+    let cuts = [
+        &[Cut::AfterCommit][..],
+        &[Cut::BeforeCommit],
+        &[Cut::AfterCommit, Cut::AfterQuestion, Cut::AfterQuestion],
+        &[Cut::BeforeCommit, Cut::AfterQuestion, Cut::AfterQuestion],
+        // A beat takes the number of the commit that was not applied, and is applied itself.
+        &[Cut::BeforeCommit, Cut::AfterCommit],
+        &[Cut::AfterCommit, Cut::BeforeCommit],
+    ];
+    for cut in cuts {
         let folder = Folder::new();
         let proxy = Proxy::to(place(&folder));
         let mut behind = place(&folder).clone();
         behind.hosts = vec![("127.0.0.1".into(), proxy.port)];
         let ledger = Ledger::open(LedgerPlace::in_database(behind, &folder.0), LedgerOptions::default()).expect("it opens");
         let (run, commit) = started(&ledger).await;
-        *proxy.cut.lock().expect("no panic") = Some(cut);
+        *proxy.cuts.lock().expect("no panic") = cut.to_vec();
         assert_eq!(kind(ledger.commit(Arc::clone(&commit)).await), Some(LedgerErrorKind::Undecided), "{cut:?}");
-        let before: &[&str] = if cut == Cut::AfterCommit { &AFTER } else { &BEFORE };
+        let before: &[&str] = if cut[0] == Cut::AfterCommit { &AFTER } else { &BEFORE };
         assert_eq!(states(&folder), before, "{cut:?}: the database knows");
         // Whatever is written before it is repeated finds out, and does not take the answer away.
+        for cut in &cut[1..] {
+            assert!(ledger.call(|writer| writer.book.beat()).await.is_err(), "{cut:?}");
+            assert!(ledger.due(run, 1_000_000, 1).await.is_err(), "nothing is handed out meanwhile");
+        }
+        assert_eq!(*proxy.cuts.lock().expect("no panic"), [], "each of them was made");
         ledger.call(|writer| writer.book.beat()).await.expect("the line is there again");
         let receipt = ledger.commit(Arc::clone(&commit)).await.expect("the line is there again");
         assert_eq!((states(&folder), receipt.seqs.len()), (AFTER.map(str::to_owned).to_vec(), 1), "{cut:?}: once");

@@ -42,7 +42,8 @@ trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// Opens a connection that takes writes, or for reading one to whatever host answers.
+/// Opens a connection to the host that takes writes, also for reading: what another one has may be old, and somebody who is not in it
+/// would be mailed again.
 pub(super) async fn open(place: &DatabasePlace, writes: bool) -> Result<Client, LedgerError> {
     let mut failure = None;
     for (host, port) in &place.hosts {
@@ -123,14 +124,12 @@ async fn open_at(place: &DatabasePlace, host: &str, port: u16, writes: bool) -> 
             tracing::debug!(%error, "a connection to the ledger's database ended");
         }
     });
-    if writes {
-        let asked = tokio::time::timeout(STEP_TIMEOUT, client.query_one("SELECT pg_is_in_recovery()", &[])).await;
-        let row = asked
-            .map_err(|_| unreachable("the database did not answer"))?
-            .map_err(|error| LedgerError::from_postgres(&place.to_string(), &error))?;
-        if row.get::<_, bool>(0) {
-            return Err(unreachable(&format!("{host} is a standby, which takes no writes; name its primary too (postgres://…@a,b/…)")));
-        }
+    let asked = tokio::time::timeout(STEP_TIMEOUT, client.query_one("SELECT pg_is_in_recovery()", &[])).await;
+    let row = asked
+        .map_err(|_| unreachable("the database did not answer"))?
+        .map_err(|error| LedgerError::from_postgres(&place.to_string(), &error))?;
+    if row.get::<_, bool>(0) {
+        return Err(unreachable(&format!("{host} is a standby, which takes no writes; name its primary too (postgres://…@a,b/…)")));
     }
     Ok(client)
 }

@@ -17,6 +17,7 @@ use std::{
 use bytes::BytesMut;
 use tokio_postgres::{
     Client,
+    error::SqlState,
     types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
 };
 
@@ -36,22 +37,26 @@ pub(in crate::ledger) struct Session {
     pub(super) name: String,
     client: Client,
     statements: RefCell<HashMap<Box<str>, tokio_postgres::Statement>>,
-    /// Whether a transaction was begun, and neither committed nor rolled back.
-    pub(super) in_transaction: Cell<bool>,
+    /// Whether nothing more is asked here: an answer did not come, or the database takes no writes any more.
+    is_given_up: Cell<bool>,
 }
 
 impl Session {
-    /// Opens a connection; one that `writes` is to the host that takes writes.
+    /// Opens a connection; `writes` says whether it is one that finds rows by their keys alone.
     pub(in crate::ledger) fn open(place: &Arc<DatabasePlace>, writes: bool) -> Result<Self, LedgerError> {
         let name = place.to_string();
         let late = |late| LedgerError::new(LedgerErrorKind::Unreachable, format!("the ledger at {place}: {late}"));
         let client = wait(ANSWER_TIMEOUT, connect::open(place, writes)).map_err(late)??;
-        Ok(Self { place: Arc::clone(place), name, client, statements: RefCell::default(), in_transaction: Cell::new(false) })
+        Ok(Self { place: Arc::clone(place), name, client, statements: RefCell::default(), is_given_up: Cell::new(false) })
     }
 
     /// Whether the line is lost: nothing more can be asked.
     pub(in crate::ledger) fn is_lost(&self) -> bool {
-        self.client.is_closed()
+        self.is_given_up.get() || self.client.is_closed()
+    }
+
+    pub(super) fn give_up(&self) {
+        self.is_given_up.set(true);
     }
 
     pub(super) fn execute_batch(&self, sql: &str) -> Result<(), Fault> {
@@ -83,8 +88,18 @@ impl Session {
 
     fn answered<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Fault> {
         match wait(ANSWER_TIMEOUT, answer) {
-            Ok(answer) => Ok(answer?),
-            Err(late) => Err(LedgerError::new(LedgerErrorKind::Unreachable, format!("the ledger at {}: {late}", self.name)).into()),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                // A primary that became a standby keeps its connections.
+                if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
+                    self.give_up();
+                }
+                Err(error.into())
+            }
+            Err(late) => {
+                self.give_up();
+                Err(LedgerError::new(LedgerErrorKind::Unreachable, format!("the ledger at {}: {late}", self.name)).into())
+            }
         }
     }
 }

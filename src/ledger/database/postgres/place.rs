@@ -50,6 +50,9 @@ impl DatabasePlace {
         }
         // What only this program knows is taken out, since the parser refuses what it does not know.
         let (address, query) = text.split_once('?').unwrap_or((text, ""));
+        if query.contains('@') {
+            return Err("has a `?` in the password; write `%3F` for it".to_owned());
+        }
         let (mut kept, mut schema, mut authorities, mut mode) = (Vec::new(), SCHEMA_DEFAULT.to_owned(), None, None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -59,8 +62,11 @@ impl DatabasePlace {
                 "sslmode" => mode = Some(value.into_owned()),
                 "sslrootcert" => authorities = Some(value.into_owned()).filter(|path| path != "system"),
                 "sslcert" | "sslkey" | "service" => return Err(format!("has `{name}`, which is not supported; remove it")),
-                "options" | "application_name" | "target_session_attrs" => kept.push(pair),
-                _ => return Err(format!("has `{name}`, which is not known; remove it")),
+                "options" | "application_name" | "target_session_attrs" | "channel_binding" => kept.push(pair),
+                _ if name.chars().all(|c| c.is_ascii_lowercase() || c == '_') => {
+                    return Err(format!("has `{name}`, which is not known; remove it"));
+                }
+                _ => return Err("has something behind a `?` that is no setting".to_owned()),
             }
         }
         let address = if kept.is_empty() { address.to_owned() } else { format!("{address}?{}", kept.join("&")) };
@@ -176,6 +182,8 @@ mod tests {
             ("postgres://u:hunter2@db/d?schema=Mail", "names the schema `Mail`"),
             ("postgres://u:hunter2@db/d?sslkey=k", "`sslkey`, which is not supported"),
             ("postgres://u:hunter2@db/d?pool=3", "`pool`, which is not known"),
+            ("postgres://u:se?hunter2@db/d", "write `%3F` for it"),
+            ("postgres://u:p@db/d?hunter2", "behind a `?` that is no setting"),
         ] {
             let why = DatabasePlace::parse(text).expect_err(text);
             assert!(why.contains(wanted) && !why.contains("hunter2"), "{text}: {why}");
