@@ -114,9 +114,8 @@ impl LedgerError {
             // Of a lock, of a statement that took too long, of two transactions that wait for each other.
             "55P03" | "57014" | "40P01" | "40001" | "23505" => Kind::Locked,
             "25P02" | "25P03" => Kind::Unreachable,
-            // A statement that was compiled on another connection.
-            "26000" | "42P05" => Kind::NotPermitted,
-            "28000" | "28P01" | "3D000" | "3F000" | "42501" | "25006" | "0A000" => Kind::NotPermitted,
+            // The first two are of a statement that was compiled on another connection.
+            "26000" | "42P05" | "28000" | "28P01" | "3D000" | "3F000" | "42501" | "25006" | "0A000" => Kind::NotPermitted,
             _ if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => Kind::Unreachable,
             _ => Kind::Corrupt,
         };
