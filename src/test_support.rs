@@ -100,21 +100,20 @@ pub fn campaign_status(state: &str, run: &str, mut recipients: Value) -> Value {
 
 /// A template that says Hi to everybody.
 pub fn template() -> Arc<Template> {
-    let content = Content {
-        from: Mailbox { name: None, address: "news@example.com".to_owned() },
-        reply_to: None,
-        subject: "Hello".to_owned(),
-        html: None,
-        text: Some("Hi".into()),
-        mjml: None,
-        headers: Vec::new(),
-        unsubscribe_url: None,
-        one_click: false,
-        attachments: Vec::new(),
-        parts: None,
-        preheader: None,
-        variant_field: None,
-        variants: Vec::new(),
-    };
+    let content =
+        Content { text: Some("Hi".into()), ..Content::bare(Mailbox { name: None, address: "news@example.com".to_owned() }, "Hello") };
     Arc::new(Template::compile(&content).unwrap_or_else(|_| unreachable!("a good template")))
+}
+
+/// Numbers that look random and are the same each time, from a seed that is not 0 (xorshift).
+pub struct Chance(pub u64);
+
+impl Chance {
+    /// A number below `n`; 0 where there is none.
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 11).unwrap_or(0) % n.max(1)
+    }
 }

@@ -7,11 +7,11 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 use mail_parser::{Message, MessageParser};
 
-use crate::properties::failed;
 use crate::{
     audience::Recipient,
     inspect,
     message::{Content, RenderContext, Template},
+    properties::failed,
     resources::campaign::{Header, Mailbox},
 };
 
@@ -22,22 +22,8 @@ const LINE_MAX: usize = 998;
 const FIELDS: &[&str] = &["From", "To", "Subject", "Date", "Message-ID", "List-Unsubscribe", "X-Campaign", "MIME-Version", "Content-Type"];
 
 fn content(text: Option<&str>) -> Content {
-    Content {
-        from: Mailbox { name: Some("Example News".to_owned()), address: "news@news.example.com".to_owned() },
-        reply_to: None,
-        subject: "Hello".to_owned(),
-        html: None,
-        text: text.map(Into::into),
-        mjml: None,
-        headers: Vec::new(),
-        unsubscribe_url: None,
-        one_click: false,
-        attachments: Vec::new(),
-        parts: None,
-        preheader: None,
-        variant_field: None,
-        variants: Vec::new(),
-    }
+    let from = Mailbox { name: Some("Example News".to_owned()), address: "news@news.example.com".to_owned() };
+    Content { text: text.map(Into::into), ..Content::bare(from, "Hello") }
 }
 
 fn context(message_id: &str) -> RenderContext<'_> {

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{TARGETS, Target, back};
-use crate::token::{return_path::ReturnPaths, unsubscribe::Tokens};
+use crate::{
+    test_support::Chance,
+    token::{return_path::ReturnPaths, unsubscribe::Tokens},
+};
 
 /// Bytes of a seed: small ones are read often.
 const SEED_MAX: u64 = 8 * 1024;
@@ -47,16 +50,7 @@ const SPICES: &[&[u8]] = &[
     b"\x1f\x8b",
 ];
 
-struct Chance(u64);
-
 impl Chance {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 11).unwrap_or(0) % n.max(1)
-    }
-
     /// A seed with a few bytes altered, removed, repeated, spliced with another seed, or spiced.
     fn mutated(&mut self, seed: &[u8], other: &[u8]) -> Vec<u8> {
         let mut data = seed.to_vec();

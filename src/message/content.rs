@@ -38,6 +38,29 @@ pub struct Content {
     pub variants: Vec<Variant>,
 }
 
+impl Content {
+    /// A sender and a subject: no body, and nothing of what a campaign may leave out.
+    #[must_use]
+    pub fn bare(from: Mailbox, subject: impl Into<String>) -> Self {
+        Self {
+            from,
+            reply_to: None,
+            subject: subject.into(),
+            html: None,
+            text: None,
+            mjml: None,
+            headers: Vec::new(),
+            unsubscribe_url: None,
+            one_click: false,
+            attachments: Vec::new(),
+            parts: None,
+            preheader: None,
+            variant_field: None,
+            variants: Vec::new(),
+        }
+    }
+}
+
 impl fmt::Debug for Content {
     /// As before there were attachments, preheaders, variants and parts where there are none: the ledger keeps a hash of this.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

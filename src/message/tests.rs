@@ -31,22 +31,7 @@ const DATE: i64 = 1_796_112_000;
 const ID: &str = "00112233445566778899aabbccddeeff@news.example.com";
 
 fn content() -> Content {
-    Content {
-        from: Mailbox { name: Some("Example News".to_owned()), address: "news@news.example.com".to_owned() },
-        reply_to: None,
-        subject: "Hello {{ name }}".to_owned(),
-        html: None,
-        text: None,
-        mjml: None,
-        headers: Vec::new(),
-        unsubscribe_url: None,
-        one_click: false,
-        attachments: Vec::new(),
-        parts: None,
-        preheader: None,
-        variant_field: None,
-        variants: Vec::new(),
-    }
+    Content::bare(Mailbox { name: Some("Example News".to_owned()), address: "news@news.example.com".to_owned() }, "Hello {{ name }}")
 }
 
 fn header(name: &str, value: &str) -> Header {

@@ -96,20 +96,11 @@ fn compose(key: &Key, message: &TestMessage) -> Result<Outgoing, String> {
         return Ok(outgoing(rendered, mail_from, rcpt_to));
     }
     let content = Content {
-        from: Mailbox { name: Some("Mailfleet".to_owned()), address: from.as_str().to_owned() },
-        reply_to: None,
-        subject: format!("Test of sending server {key}"),
-        html: None,
         text: Some(format!("This message was sent by `mailfleet test` through the sending server {key}.\nIt works.\n").into()),
-        mjml: None,
-        headers: Vec::new(),
-        unsubscribe_url: None,
-        one_click: false,
-        attachments: Vec::new(),
-        parts: None,
-        preheader: None,
-        variant_field: None,
-        variants: Vec::new(),
+        ..Content::bare(
+            Mailbox { name: Some("Mailfleet".to_owned()), address: from.as_str().to_owned() },
+            format!("Test of sending server {key}"),
+        )
     };
     let joined = |faults: Vec<message::Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let template = Template::compile(&content).map_err(joined)?;

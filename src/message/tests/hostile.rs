@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::*;
+use crate::test_support::Chance;
 
 /// Templates of an ordinary run; `MAILFLEET_HOSTILE` gives another number.
 const CASES: u64 = 600;
@@ -254,16 +255,7 @@ const SHAPES: &[(&str, &str, &str, &str)] = &[
     ("", "<p>", "x", ""),
 ];
 
-struct Chance(u64);
-
 impl Chance {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 11).unwrap_or(0) % n
-    }
-
     fn of<T: Copy>(&mut self, list: &[T]) -> T {
         list[self.below(list.len())]
     }
@@ -330,22 +322,8 @@ impl Chance {
 }
 
 fn content_of(template: String, place: usize) -> Content {
-    let mut content = Content {
-        from: crate::resources::campaign::Mailbox { name: None, address: "news@example.com".to_owned() },
-        reply_to: None,
-        subject: "S".to_owned(),
-        html: None,
-        text: Some("T".into()),
-        mjml: None,
-        headers: Vec::new(),
-        unsubscribe_url: None,
-        one_click: false,
-        attachments: Vec::new(),
-        parts: None,
-        preheader: None,
-        variant_field: None,
-        variants: Vec::new(),
-    };
+    let mut content =
+        Content { text: Some("T".into()), ..Content::bare(Mailbox { name: None, address: "news@example.com".to_owned() }, "S") };
     match place {
         0 => content.subject = template,
         1 => content.from.name = Some(template),

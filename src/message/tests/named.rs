@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::content;
-use crate::message::{Content, fields_named, missing_fields, misspelt_fields};
+use crate::{
+    message::{Content, fields_named, missing_fields, misspelt_fields},
+    resources::campaign::Mailbox,
+};
 
 /// The fields that a text needs, and after a `?` those that it allows to be missing.
 fn named(template: &str) -> String {
@@ -127,20 +130,12 @@ fn what_a_missing_field_leaves_out_needs_nothing() {
 #[test]
 fn every_template_of_a_campaign_is_read() {
     let content = Content {
-        from: crate::resources::campaign::Mailbox { name: Some("{{ a }}".to_owned()), address: "news@news.example.com".to_owned() },
-        reply_to: Some(crate::resources::campaign::Mailbox { name: Some("{{ b }}".to_owned()), address: "r@news.example.com".to_owned() }),
-        subject: "{{ c }}".to_owned(),
+        reply_to: Some(Mailbox { name: Some("{{ b }}".to_owned()), address: "r@news.example.com".to_owned() }),
         html: Some("\u{feff}<style>@media screen{#outlook a{padding:0}}</style>\n{{ d }}".into()),
         text: Some("{{ e }}".into()),
-        mjml: None,
         headers: vec![super::header("List-Id", "{{ f }}")],
         unsubscribe_url: Some("https://x.example/{{ g }}".to_owned()),
-        one_click: false,
-        attachments: Vec::new(),
-        parts: None,
-        preheader: None,
-        variant_field: None,
-        variants: Vec::new(),
+        ..Content::bare(Mailbox { name: Some("{{ a }}".to_owned()), address: "news@news.example.com".to_owned() }, "{{ c }}")
     };
     let paths: Vec<String> = fields_named(&content).iter().map(|field| format!("{}:{}:{}", field.path, field.line, field.name)).collect();
     assert_eq!(

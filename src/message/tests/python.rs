@@ -177,20 +177,11 @@ fn case(random: &mut Random) -> Value {
     let recipient = Recipient::from_json(&fields.to_string()).expect("good");
     let (text, html) = [(true, false), (false, true), (true, true)][random.next(3)];
     let content = Content {
-        from: Mailbox { name: Some("{{ from }}".to_owned()), address: "news@example.com".to_owned() },
         reply_to: Some(Mailbox { name: Some("{{ reply }}".to_owned()), address: "help@example.com".to_owned() }),
-        subject: "S{{ subject }}".to_owned(),
         text: text.then(|| "Hello\n{{ body }}".into()),
         html: html.then(|| "<p>{{ body }}</p>".into()),
-        mjml: None,
         headers: vec![super::header("X-Note", "N{{ note }}")],
-        unsubscribe_url: None,
-        one_click: false,
-        attachments: Vec::new(),
-        parts: None,
-        preheader: None,
-        variant_field: None,
-        variants: Vec::new(),
+        ..Content::bare(Mailbox { name: Some("{{ from }}".to_owned()), address: "news@example.com".to_owned() }, "S{{ subject }}")
     };
     let template = Template::compile(&content).unwrap_or_else(|faults| panic!("{faults:?}"));
     let context = RenderContext {
