@@ -1,6 +1,5 @@
 //! `mailfleet forget`: removes what is known of a person.
 
-use crate::cli::ledger::LedgerArgs;
 use std::{
     fs,
     io::{self, Read as _},
@@ -10,7 +9,7 @@ use std::{
 
 use clap::Args;
 
-use super::{control, exit::EXIT_CONFIGURATION, text};
+use super::{control, exit::EXIT_CONFIGURATION, ledger::LedgerArgs, text};
 use crate::{
     audience::{Address, canonical},
     meta::bound::counted,

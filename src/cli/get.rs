@@ -1,6 +1,5 @@
 //! `mailfleet get`: the current state, from the status files and the ledger, or from the statuses of a cluster.
 
-use crate::cli::ledger::LedgerArgs;
 use std::{
     io::{self, Write},
     ops::ControlFlow,
@@ -15,6 +14,7 @@ use serde_json::{Value, json};
 mod types;
 
 use super::{
+    ledger::LedgerArgs,
     objects::{self, Found, objects, objects_in_cluster},
     present::{
         OutputFormat, Table, markdown,

@@ -3,7 +3,6 @@
 mod parts;
 mod variants;
 
-use crate::cli::ledger::LedgerArgs;
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{Hash as _, Hasher as _},
@@ -19,7 +18,7 @@ use jiff::Timestamp;
 use siphasher::sip::SipHasher13;
 
 pub(super) use self::{parts::Parts, variants::made};
-use super::{exit::EXIT_CONFIGURATION, text, validate};
+use super::{exit::EXIT_CONFIGURATION, ledger::LedgerArgs, text, validate};
 use crate::{
     audience::{Reader, Recipient, Row, canonical},
     decide::{self, CampaignDecision, Observations, ProbeResult, ServerObservation},

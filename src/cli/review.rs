@@ -6,7 +6,6 @@
 mod comment;
 mod messages;
 
-use crate::cli::ledger::LedgerArgs;
 use std::{
     io::{self, Write as _},
     path::PathBuf,
@@ -20,6 +19,7 @@ use self::comment::{Review, Servers};
 use super::{
     diff::{self, DiffArgs, side::Source},
     exit::EXIT_CONFIGURATION,
+    ledger::LedgerArgs,
     look::{Stop, blocking},
     test::{self, changes},
     text, validate,

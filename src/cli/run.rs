@@ -6,7 +6,6 @@ mod files;
 mod kubernetes;
 mod public;
 
-use crate::cli::ledger::LedgerArgs;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration as StdDuration};
 
 use clap::{Args, ValueEnum};
@@ -22,6 +21,7 @@ use self::{
 use super::{
     control,
     exit::{EXIT_CONFIGURATION, EXIT_SUPERSEDED},
+    ledger::LedgerArgs,
     logs::LogFormat,
     progress::{self, Progress},
     text::{self, Commands},

@@ -1,7 +1,5 @@
 //! `mailfleet suppressions`: who is not mailed.
 
-use crate::cli::ledger::LedgerArgs;
-use crate::ledger::LedgerPlace;
 use std::{
     io::{self, Read as _, Write},
     ops::ControlFlow,
@@ -15,13 +13,14 @@ use clap::{Args, Subcommand};
 use super::{
     control,
     exit::EXIT_CONFIGURATION,
+    ledger::LedgerArgs,
     present::{OutputFormat, tables},
     text,
 };
 use crate::{
     audience::{Address, Input, Location, NamedFile, Reader, Row, canonical},
     feedback::{Person, Suppression, SuppressionReason},
-    ledger::LedgerReader,
+    ledger::{LedgerPlace, LedgerReader},
     meta::bound::counted,
     resources::DEFAULT_NAMESPACE,
     serve::control::{Answer, Asked},

@@ -4,8 +4,6 @@ mod audience;
 mod content;
 mod servers;
 
-use crate::cli::ledger::LedgerArgs;
-use crate::ledger::LedgerPlace;
 use std::{
     io::{self, Write},
     path::PathBuf,
@@ -15,10 +13,10 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{screen, text};
+use super::{ledger::LedgerArgs, screen, text};
 use crate::{
     engine,
-    ledger::RecordedFacts,
+    ledger::{LedgerPlace, RecordedFacts},
     meta::bound::counted,
     resources::Key,
     source::{Files, Finding, Options, Severity, Snapshot},

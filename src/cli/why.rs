@@ -1,6 +1,5 @@
 //! `mailfleet why`: everything that the ledger knows of one person.
 
-use crate::cli::ledger::LedgerArgs;
 use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::Args;
@@ -8,6 +7,7 @@ use clap::Args;
 use super::{
     exit::EXIT_CONFIGURATION,
     keys,
+    ledger::LedgerArgs,
     present::{OutputFormat, tables},
     text,
 };

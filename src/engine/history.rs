@@ -3,7 +3,6 @@
 //! What the engine shows is compared with what was recorded last, so whatever comes and goes within a moment is left out, and no more is
 //! written than the ledger takes in passing.
 
-use crate::ledger::LedgerPlace;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::de::{DeserializeOwned, IntoDeserializer, value::Error};
@@ -18,7 +17,7 @@ use crate::{
         objects::{Documents, compare},
     },
     decide::Decision,
-    ledger::{Ledger, LedgerReader, Transition},
+    ledger::{Ledger, LedgerPlace, LedgerReader, Transition},
     resources::{
         Campaign, Condition, ConditionStatus, ConditionType, Key, Kind as _, Object, Plan, Reason, SendingServer, campaign::CampaignState,
         sending_server::ServerState,

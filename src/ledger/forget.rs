@@ -1,6 +1,6 @@
 //! Removes what is known of a person; a keyed hash stays, so that the person is not mailed again.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 use super::{
     Changes, Ledger, LedgerError, LedgerReader, RunId,
@@ -41,9 +41,9 @@ impl Ledger {
     /// Then something may have been removed already; asking again removes the rest.
     pub async fn forget(&self, address: &str, namespace: Option<&str>, keys: Keys, now_ms: i64) -> Result<Forgotten, LedgerError> {
         let person = canonical(address).into_owned();
-        let location = self.shared.location.clone();
+        let shared = Arc::clone(&self.shared);
         let (wanted, only) = (person.clone(), namespace.map(str::to_owned));
-        let search = move || find(&LedgerReader::open(location)?, &wanted, only.as_deref());
+        let search = move || shared.ask(|reader| find(reader, &wanted, only.as_deref()));
         let checked = keys.clone();
         self.call(move |writer| writer.check_keys(&checked)).await?;
         self.set_keys(keys.clone()).await?;

@@ -501,10 +501,11 @@ impl Ledger {
         states: &[OutcomeState],
         each: impl FnMut(String) -> ControlFlow<()>,
     ) -> Result<bool, LedgerError> {
-        let reader = LedgerReader::open(self.shared.location.clone())?;
-        let Some(run) = reader.run(key)? else { return Ok(false) };
-        reader.recipients_in(run.record.id, states, each)?;
-        Ok(true)
+        self.shared.ask(|reader| {
+            let Some(run) = reader.run(key)? else { return Ok(false) };
+            reader.recipients_in(run.record.id, states, each)?;
+            Ok(true)
+        })
     }
 
     async fn call<T: Send + 'static>(

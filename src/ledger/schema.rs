@@ -222,16 +222,19 @@ fn is_empty(connection: &Connection) -> Result<bool, Fault> {
     connection.value("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", ())
 }
 
+/// Whether the schema of a ledger in PostgreSQL has this table.
+pub(super) fn has_table(connection: &Connection, name: &str) -> Result<bool, Fault> {
+    connection.value("SELECT to_regclass(?1) IS NOT NULL", [name])
+}
+
 /// The version of the schema, `None` for an empty database; an error if it is not a ledger that this version can use.
 pub(super) fn check_version(connection: &Connection) -> Result<Option<i64>, Fault> {
     let name = connection.name().to_owned();
     let is_ledger = match connection {
         Connection::Sqlite(_) if is_empty(connection)? => return Ok(None),
         Connection::Sqlite(_) => connection.value::<i64>("PRAGMA application_id", ())? == APPLICATION_ID,
-        Connection::Postgres(_) if connection.row("SELECT 1 WHERE to_regclass('meta') IS NULL", (), |_| Ok(()))?.is_some() => {
-            return Ok(None);
-        }
-        Connection::Postgres(_) => connection.row("SELECT 1 WHERE to_regclass('senders') IS NOT NULL", (), |_| Ok(()))?.is_some(),
+        Connection::Postgres(_) if !has_table(connection, "meta")? => return Ok(None),
+        Connection::Postgres(_) => has_table(connection, "senders")?,
     };
     if !is_ledger {
         return Err(LedgerError::new(

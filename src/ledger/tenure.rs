@@ -32,9 +32,8 @@ const FOUND_MAX: usize = 64;
 /// The lock under which tables are made and processes begin; any number that nobody else uses.
 const DOOR: i64 = 0x4d46_6c74;
 
-/// Tables that only a ledger with a database of its own has. id: an epoch. commits: transactions so far. line: how often the end of one
-/// was asked for. where_at: the process, for
-/// people; origin: what its machine tells it by, for others on it.
+/// Tables that only a ledger with a database of its own has. id: an epoch. where_at: the process, for people; origin: what its machine
+/// tells it by, for others on it. commits: transactions so far. line: how often the end of one was asked for.
 const SENDERS: &str = "CREATE TABLE senders (
     id BIGINT PRIMARY KEY,
     where_at TEXT NOT NULL,
@@ -63,8 +62,8 @@ pub(super) struct Tenure {
     found: RefCell<BTreeMap<Transaction, bool>>,
     /// When the last connection did not come about.
     failed: Cell<Option<Instant>>,
-    /// Whether another process has taken over.
-    is_over: Cell<bool>,
+    /// Why this process writes and reads no more, once that is so: nothing may be decided by what it reads.
+    over: RefCell<Option<LedgerError>>,
 }
 
 /// A transaction of this process: its `line`, and its number. One that was not applied leaves its number to the next.
@@ -91,15 +90,15 @@ impl Tenure {
             undecided: Cell::new(None),
             found: RefCell::default(),
             failed: Cell::new(None),
-            is_over: Cell::new(false),
+            over: RefCell::default(),
         };
         Ok((tenure, connection, epoch))
     }
 
     /// A connection that can be asked: the one that is there, or a new one where its line was lost.
     pub(super) fn reconnect(&self, connection: &mut Connection) -> Result<(), LedgerError> {
-        if self.is_over.get() {
-            return Err(self.superseded());
+        if let Some(why) = &*self.over.borrow() {
+            return Err(why.clone());
         }
         if connection.is_usable() {
             return Ok(());
@@ -145,9 +144,9 @@ impl Tenure {
             [epoch, lease_ms()],
             |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)),
         )?;
-        let Some((commits, next_line)) = counted else { return Err(self.ends().into()) };
+        let Some((commits, next_line)) = counted else { return Err(self.superseded()) };
         if commits != number && commits != number + 1 {
-            return Err(self.forgot().into());
+            return Err(self.forgot());
         }
         let mut found = self.found.borrow_mut();
         if found.len() >= FOUND_MAX {
@@ -182,7 +181,7 @@ impl Tenure {
                 return work(connection);
             }
             let is_ended = connection.row("SELECT ended FROM senders WHERE id = ?1", [epoch], |row| row.get::<bool>(0))?;
-            Err(if is_ended == Some(false) { self.forgot() } else { self.ends() }.into())
+            Err(if is_ended == Some(false) { self.forgot() } else { self.superseded() })
         });
         match result {
             Ok(value) => match connection.execute_batch("COMMIT") {
@@ -214,25 +213,23 @@ impl Tenure {
         }
     }
 
-    /// Notes that another process has taken over: nothing is read any more either, so that nothing is decided by it.
-    fn ends(&self) -> LedgerError {
-        self.is_over.set(true);
-        self.superseded()
+    /// Another process has taken over.
+    fn superseded(&self) -> Fault {
+        self.ends(format!("another process has taken over the ledger at {}; this one sends no more", self.place))
     }
 
-    /// Notes that the database no longer has what it told as durable.
-    fn forgot(&self) -> LedgerError {
-        self.is_over.set(true);
-        let message = format!(
+    /// The database no longer has what it told as durable.
+    fn forgot(&self) -> Fault {
+        self.ends(format!(
             "the database at {} has lost commits that it had told as durable (a failover to a standby that was behind, or a restored backup): this process sends no more. Bring them back; a restart without them mails those people again",
             self.place
-        );
-        LedgerError::new(LedgerErrorKind::Superseded, message)
+        ))
     }
 
-    fn superseded(&self) -> LedgerError {
-        let message = format!("another process has taken over the ledger at {}; this one sends no more", self.place);
-        LedgerError::new(LedgerErrorKind::Superseded, message)
+    fn ends(&self, why: String) -> Fault {
+        let error = LedgerError::new(LedgerErrorKind::Superseded, why);
+        *self.over.borrow_mut() = Some(error.clone());
+        Fault::Ledger(error)
     }
 }
 
@@ -242,22 +239,21 @@ fn lease_ms() -> i64 {
 
 /// Makes the schema and its tables, unless they are there.
 fn make(connection: &Connection, place: &DatabasePlace) -> Result<(), Fault> {
-    if connection.row("SELECT 1 WHERE to_regclass('meta') IS NOT NULL", (), |_| Ok(()))?.is_some() {
-        return match schema::check_version(connection)? {
-            Some(version) if version < migrations::VERSION => Err(Fault::Ledger(LedgerError::new(
+    match schema::check_version(connection)? {
+        Some(version) if version < migrations::VERSION => {
+            return Err(Fault::Ledger(LedgerError::new(
                 LedgerErrorKind::OlderVersion,
                 format!(
                     "the ledger at {place} was written by an older version of Mailfleet (schema {version}), from which there is no way to this one; use that version, or name another schema"
                 ),
-            ))),
-            _ => Ok(()),
-        };
+            )));
+        }
+        Some(_) => return Ok(()),
+        None => {}
     }
-    connection.execute_batch("BEGIN")?;
-    let made = (|| {
-        connection.execute(&format!("SELECT pg_advisory_xact_lock({DOOR})"), ())?;
+    alone(connection, || {
         // Another process may have been faster.
-        if connection.row("SELECT 1 WHERE to_regclass('meta') IS NOT NULL", (), |_| Ok(()))?.is_some() {
+        if schema::has_table(connection, "meta")? {
             return Ok(());
         }
         if connection.row("SELECT 1 FROM pg_namespace WHERE nspname = ?1", [place.schema()], |_| Ok(()))?.is_none() {
@@ -266,22 +262,25 @@ fn make(connection: &Connection, place: &DatabasePlace) -> Result<(), Fault> {
         connection.execute_batch(&tables(schema::SCHEMA))?;
         connection.execute_batch(SENDERS)?;
         schema::fill(connection)
-    })();
-    if made.is_err() {
+    })
+}
+
+/// Runs `work` in one transaction, while no other process makes tables or begins.
+fn alone<T>(connection: &Connection, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    connection.execute_batch("BEGIN")?;
+    let done = connection.execute(&format!("SELECT pg_advisory_xact_lock({DOOR})"), ()).and_then(|_| work());
+    if done.is_err() {
         let _ = connection.execute_batch("ROLLBACK");
-        return made;
+        return done;
     }
-    connection.execute_batch("COMMIT")
+    connection.execute_batch("COMMIT").and(done)
 }
 
 /// Begins to send, once nobody else does.
 fn begin(connection: &Connection, name: &str) -> Result<i64, Fault> {
     let (mut known, mut is_told): (Option<Holder>, bool) = (None, false);
     loop {
-        connection.execute_batch("BEGIN")?;
-        let begun = try_begin(connection);
-        connection.execute_batch(if matches!(begun, Ok(Ok(_))) { "COMMIT" } else { "ROLLBACK" })?;
-        let holder = match begun? {
+        let holder = match alone(connection, || try_begin(connection))? {
             Ok(epoch) => return Ok(epoch),
             Err(holder) => holder,
         };
@@ -311,7 +310,6 @@ fn begin(connection: &Connection, name: &str) -> Result<i64, Fault> {
 
 /// Begins unless somebody else sends, who is returned then.
 fn try_begin(connection: &Connection) -> Result<Result<i64, Holder>, Fault> {
-    connection.execute(&format!("SELECT pg_advisory_xact_lock({DOOR})"), ())?;
     let holders: Vec<Holder> = connection.all(
         &format!("SELECT id, where_at, origin, lease_until_ms - {NOW_MS} FROM senders WHERE NOT ended ORDER BY lease_until_ms DESC"),
         (),

@@ -25,10 +25,10 @@ const ASK_AGAIN: StdDuration = StdDuration::from_secs(5);
 const QUOTED_MAX: usize = 250;
 
 /// A connection, encrypted or not.
-pub(super) type Stream = Box<dyn Duplex>;
+pub(crate) type Stream = Box<dyn Duplex>;
 
 /// What is read and written.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 

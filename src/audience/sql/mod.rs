@@ -16,12 +16,12 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
-pub(crate) use self::postgres::request_tls;
 pub use self::rows::{Asked, DatabaseKind, kind, read};
 use self::{
     client::Asking,
     url::{DatabaseUrl, Kind},
 };
+pub(crate) use self::{client::Stream, postgres::request_tls};
 use super::{
     Blocker, NamedFile, Progress,
     columns::{Columns, Renamed},

@@ -12,7 +12,6 @@ mod print;
 pub(super) mod side;
 mod words;
 
-use crate::cli::ledger::LedgerArgs;
 use std::{
     collections::BTreeMap,
     io::{self, Write as _},
@@ -26,6 +25,7 @@ use serde::Serialize;
 
 use super::{
     exit::EXIT_CONFIGURATION,
+    ledger::LedgerArgs,
     look::{Stop, blocking},
     text, validate,
 };

@@ -1,6 +1,5 @@
 //! What the ledger knows of the campaigns of both sides, and how many people their audiences have.
 
-use crate::ledger::LedgerPlace;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
@@ -8,7 +7,7 @@ use crate::{
     compare::{Audience, Past, RunPast},
     decide::{InLedger, World},
     egress::Egress,
-    ledger::{LedgerError, LedgerErrorKind, LedgerReader, RunKey},
+    ledger::{LedgerError, LedgerErrorKind, LedgerPlace, LedgerReader, RunKey},
     resources::Key,
     source::Snapshot,
 };

@@ -1,12 +1,12 @@
 //! Who may see the dashboard, from the command line.
 
-use crate::ledger::LedgerPlace;
 use std::path::PathBuf;
 
 use clap::Args;
 use http::HeaderName;
 
 use crate::{
+    ledger::LedgerPlace,
     present::words::Commands,
     serve::{DashboardOptions, Token},
 };

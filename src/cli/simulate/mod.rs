@@ -8,7 +8,6 @@ mod print;
 mod start;
 mod stretches;
 
-use crate::cli::ledger::LedgerArgs;
 use std::{
     io::{self, IsTerminal as _, Write as _},
     ops::ControlFlow,
@@ -23,6 +22,7 @@ use jiff::Timestamp;
 use self::assumed::{Away, Percentage, Recipients};
 use super::{
     exit::EXIT_CONFIGURATION,
+    ledger::LedgerArgs,
     look::{Stop, blocking},
     screen, text,
 };

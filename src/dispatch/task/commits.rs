@@ -48,8 +48,13 @@ impl DispatchTask {
             let usage_keys = self.usage_keys(moved.campaign, moved.lane, moved.domain.as_ref());
             commit.usage_moves.push(UsageMove { usage_keys, from_minute: moved.from_minute, to_minute: moved.to_minute });
         }
-        let (ledger, commit) = (self.ledger.clone(), Arc::new(commit));
         self.batches.commits();
+        self.submit(planned, Arc::new(commit))
+    }
+
+    /// Hands a commit to the ledger, once it is awaited.
+    fn submit(&self, planned: Planned, commit: Arc<Commit>) -> Committing {
+        let ledger = self.ledger.clone();
         Box::pin(async move {
             let receipt = ledger.commit(Arc::clone(&commit)).await;
             CommitResult { planned, commit, receipt }
@@ -123,11 +128,10 @@ impl DispatchTask {
             }
             Err(error) if error.kind == LedgerErrorKind::Undecided => {
                 self.note_problem(error);
-                let ledger = self.ledger.clone();
+                let again = self.submit(planned, commit);
                 Some(Box::pin(async move {
                     tokio::time::sleep(super::LEDGER_RETRY).await;
-                    let receipt = ledger.commit(Arc::clone(&commit)).await;
-                    CommitResult { planned, commit, receipt }
+                    again.await
                 }))
             }
             Err(error) => {

@@ -4,8 +4,8 @@
 //! wide, texts are compared byte by byte, truth is asked for and never stored. What one of the two does better by other statements
 //! (a group commit, housekeeping) asks which one it is.
 
+mod housekeeping;
 mod postgres;
-mod sqlite;
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -86,6 +86,22 @@ macro_rules! params {
 pub(super) use params;
 
 impl Connection {
+    /// Several statements without parameters.
+    pub(super) fn execute_batch(&self, sql: &str) -> Result<(), Fault> {
+        match self {
+            Self::Sqlite(connection) => Ok(connection.execute_batch(sql)?),
+            Self::Postgres(session) => session.execute_batch(sql),
+        }
+    }
+
+    /// What errors call the database.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Sqlite(connection) => connection.path().unwrap_or("the ledger"),
+            Self::Postgres(session) => &session.name,
+        }
+    }
+
     /// Whether it can be asked: the line to a database elsewhere may be lost.
     pub(super) fn is_usable(&self) -> bool {
         match self {
@@ -127,7 +143,7 @@ impl Connection {
     /// The row of a query that always has one.
     pub(super) fn value<T: Column>(&self, sql: &str, values: impl Values) -> Result<T, Fault> {
         let found = self.row(sql, values, |row| row.get(0))?;
-        found.ok_or_else(|| Fault::conflict(format_args!("a sum of its rows is missing")))
+        found.ok_or_else(|| Fault::conflict(format_args!("a row that is always there is missing")))
     }
 
     /// Every row of a query.

@@ -1,14 +1,12 @@
 //! What the ledger knows, read beside the process that writes it.
 
-use crate::ledger::LedgerPlace;
-
 use super::{
     moment::{Moment, Past},
     query::{List, Route},
     servers::DAYS,
 };
 use crate::{
-    ledger::{HistoryOf, HistoryRow, LedgerError, LedgerErrorKind, LedgerReader, RunKey},
+    ledger::{HistoryOf, HistoryRow, LedgerError, LedgerErrorKind, LedgerPlace, LedgerReader, RunKey},
     resources::{Campaign, Key, Kind as _, Plan, SendingServer},
 };
 

@@ -21,7 +21,6 @@ mod servers;
 #[cfg(test)]
 mod tests;
 
-use crate::ledger::LedgerPlace;
 use std::{
     collections::HashMap,
     net::SocketAddr,
@@ -49,7 +48,7 @@ use self::{
     query::Route,
 };
 use super::Health;
-use crate::{clock::SteadyClock, present::words::Commands};
+use crate::{clock::SteadyClock, ledger::LedgerPlace, present::words::Commands};
 
 /// Pages that are made at a time; others wait.
 const MAKERS_MAX: usize = 4;

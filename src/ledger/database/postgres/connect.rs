@@ -3,19 +3,19 @@
 use std::{fmt, io, sync::LazyLock, time::Duration};
 
 use rustix::net::sockopt;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    runtime::Runtime,
-};
+use tokio::{net::TcpStream, runtime::Runtime};
 use tokio_postgres::{Client, Config, NoTls, config::SslMode};
 
 use super::place::{DatabasePlace, Encryption};
 use crate::{
-    audience::sql::request_tls,
+    audience::sql::{Stream, request_tls},
     egress::Egress,
     ledger::error::{LedgerError, LedgerErrorKind},
-    providers::{connect::Peer, connect::own_tls, diagnose::Endpoint, scrub::Scrubber},
+    providers::{
+        connect::{Peer, own_tls},
+        diagnose::Endpoint,
+        scrub::Scrubber,
+    },
 };
 
 /// How long each step of a login may take.
@@ -34,13 +34,8 @@ const LOST_AFTER: Duration = Duration::from_secs(10);
 const BY_KEY: &str = " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off";
 
 /// The thread that moves bytes between all connections of this process and their databases.
-pub(super) static WIRES: LazyLock<io::Result<Runtime>> =
+static WIRES: LazyLock<io::Result<Runtime>> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("ledger-wires").enable_all().build());
-
-/// What is read and written.
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// Opens a connection to the host that takes writes, also for reading: what another one has may be old, and somebody who is not in it
 /// would be mailed again.
@@ -84,7 +79,7 @@ async fn open_at(place: &DatabasePlace, host: &str, port: u16, writes: bool) -> 
     let mut tcp = peer.connect().await.map_err(|blocker| unreachable(&blocker.message))?;
     // A commit is several small messages; none of them waits for another.
     tcp.set_nodelay(true).and_then(|()| notice_loss(&tcp)).map_err(|error| unreachable(&error.to_string()))?;
-    let stream: Box<dyn Duplex> = if place.encryption == Encryption::None {
+    let stream: Stream = if place.encryption == Encryption::None {
         Box::new(tcp)
     } else {
         match tokio::time::timeout(STEP_TIMEOUT, request_tls(&mut tcp)).await {
@@ -115,7 +110,7 @@ async fn open_at(place: &DatabasePlace, host: &str, port: u16, writes: bool) -> 
     config.options(place.options.as_ref().map_or(settings.clone(), |options| format!("{options} {settings}")));
     let (client, connection) = match tokio::time::timeout(STEP_TIMEOUT, config.connect_raw(stream, NoTls)).await {
         Ok(Ok(connected)) => connected,
-        Ok(Err(error)) => return Err(refused(place, &error)),
+        Ok(Err(error)) => return Err(LedgerError::from_postgres(place, &error)),
         Err(_) => return Err(unreachable("the database did not answer the login")),
     };
     // It ends with the client, or when the line is lost, which the next statement tells.
@@ -125,9 +120,7 @@ async fn open_at(place: &DatabasePlace, host: &str, port: u16, writes: bool) -> 
         }
     });
     let asked = tokio::time::timeout(STEP_TIMEOUT, client.query_one("SELECT pg_is_in_recovery()", &[])).await;
-    let row = asked
-        .map_err(|_| unreachable("the database did not answer"))?
-        .map_err(|error| LedgerError::from_postgres(&place.to_string(), &error))?;
+    let row = asked.map_err(|_| unreachable("the database did not answer"))?.map_err(|error| LedgerError::from_postgres(place, &error))?;
     if row.get::<_, bool>(0) {
         return Err(unreachable(&format!("{host} is a standby, which takes no writes; name its primary too (postgres://…@a,b/…)")));
     }
@@ -142,11 +135,6 @@ fn notice_loss(tcp: &TcpStream) -> io::Result<()> {
     sockopt::set_tcp_keepcnt(tcp, 3)?;
     sockopt::set_tcp_user_timeout(tcp, u32::try_from(LOST_AFTER.as_millis()).unwrap_or(u32::MAX))?;
     Ok(())
-}
-
-/// A login that did not succeed.
-fn refused(place: &DatabasePlace, error: &tokio_postgres::Error) -> LedgerError {
-    LedgerError::from_postgres(&place.to_string(), error)
 }
 
 /// A time that is over.

@@ -10,7 +10,6 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     fmt,
-    sync::Arc,
     time::Duration,
 };
 
@@ -32,7 +31,6 @@ const ANSWER_TIMEOUT: Duration = connect::STATEMENT_TIMEOUT.saturating_add(Durat
 
 /// A connection, with its compiled statements.
 pub(in crate::ledger) struct Session {
-    pub(super) place: Arc<DatabasePlace>,
     /// What errors call the database.
     pub(super) name: String,
     client: Client,
@@ -43,11 +41,11 @@ pub(in crate::ledger) struct Session {
 
 impl Session {
     /// Opens a connection; `writes` says whether it is one that finds rows by their keys alone.
-    pub(in crate::ledger) fn open(place: &Arc<DatabasePlace>, writes: bool) -> Result<Self, LedgerError> {
+    pub(in crate::ledger) fn open(place: &DatabasePlace, writes: bool) -> Result<Self, LedgerError> {
         let name = place.to_string();
         let late = |late| LedgerError::new(LedgerErrorKind::Unreachable, format!("the ledger at {place}: {late}"));
         let client = wait(ANSWER_TIMEOUT, connect::open(place, writes)).map_err(late)??;
-        Ok(Self { place: Arc::clone(place), name, client, statements: RefCell::default(), is_given_up: Cell::new(false) })
+        Ok(Self { name, client, statements: RefCell::default(), is_given_up: Cell::new(false) })
     }
 
     /// Whether the line is lost: nothing more can be asked.
@@ -118,7 +116,7 @@ impl Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("Session").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What only SQLite has to be told: pragmas, and the rewriting of its file.
+//! What each database is told beside the SQL that both read: pragmas, and the removal of what was deleted.
 
 use super::{super::error::Fault, Connection};
 
@@ -8,22 +8,6 @@ impl Connection {
         let connection = rusqlite::Connection::open_in_memory()?;
         connection.execute_batch(include_str!("../schema.sql"))?;
         Ok(Self::Sqlite(connection))
-    }
-
-    /// Several statements without parameters.
-    pub(in crate::ledger) fn execute_batch(&self, sql: &str) -> Result<(), Fault> {
-        match self {
-            Self::Sqlite(connection) => Ok(connection.execute_batch(sql)?),
-            Self::Postgres(session) => session.execute_batch(sql),
-        }
-    }
-
-    /// What errors call the database.
-    pub(in crate::ledger) fn name(&self) -> &str {
-        match self {
-            Self::Sqlite(connection) => connection.path().unwrap_or("the ledger"),
-            Self::Postgres(session) => &session.name,
-        }
     }
 
     /// Whether no transaction is open, as far as that is asked: PostgreSQL ends what a lost line left behind.
