@@ -129,12 +129,14 @@ async fn serve(args: SinkArgs) -> std::io::Result<()> {
         ended.await;
         return Ok(());
     }
-    let control = match args.control {
+    let shows = !args.quiet && std::io::stdout().is_terminal();
+    let control = args.control;
+    let sink = Arc::new(sink::start(args.into()).await?);
+    // After the sink's own: whoever reaches the control port reaches the sink too.
+    let control = match control {
         Some(address) => Some(control::listen(address).await?),
         None => None,
     };
-    let shows = !args.quiet && std::io::stdout().is_terminal();
-    let sink = Arc::new(sink::start(args.into()).await?);
     say(&format!("listening on {}", sink.addr()))?;
     let serving = async {
         match control {
