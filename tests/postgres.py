@@ -20,7 +20,7 @@ from parts.cache import ROOT
 from parts.certificates import Authority
 from parts.databases import DATABASE, PASSWORD, QUOTED, Line, Postgres, Standby
 from parts.judge import IN_FLIGHT_MAX, answered_by, everyone_once, nobody_twice
-from parts.process import folder, wait_until
+from parts.process import Process, folder, wait_until
 from parts.report import Cases, Shared, require
 from parts.sinks import Sink
 
@@ -219,6 +219,45 @@ def a_second_process_is_refused(program, database: Postgres) -> str:
     return "exit 2, in words; nobody twice"
 
 
+def moved_in_the_middle(program, database: Postgres, recipients: int) -> str:
+    """A campaign that began with the ledger in its state folder goes on with it in the database; the move itself is killed at random points."""
+    chance = random.Random(SEED)
+    with ExitStack() as stack:
+        campaign = Sending(program, database, "moved", recipients, stack)
+        there = campaign.fleet.options
+        campaign.fleet.options = campaign.fleet.where = ()
+        with campaign.fleet.start() as process:
+            campaign.until(recipients // 3, process)
+            process.signal(signal.SIGTERM)
+            process.wait(SECONDS)
+        before = campaign.accepted()
+        # A ledger that knows nobody is not sent from while there is one that does.
+        campaign.fleet.options = there
+        code, output = campaign.fleet.run_once(seconds=SECONDS)
+        require(code == 2 and "mailfleet ledger move" in output, f"exit {code}: {output}")
+        words = [program, "ledger", "move", "--state", campaign.fleet.state, "--to", there[1]]
+        killed = 0
+        for _ in range(6):
+            with Process(words, campaign.fleet.folder / "move.out") as move:
+                time.sleep(chance.uniform(0.005, 0.15))
+                killed += move.running()
+                move.kill()
+        code, output = campaign.fleet.command("ledger", "move", "--state", campaign.fleet.state, "--to", there[1])
+        require(code == 0 or "was moved to" in output, f"exit {code}: {output}")
+        require(PASSWORD not in output and QUOTED not in output, "the password is printed")
+        require(campaign.accepted() == before, "something was sent meanwhile")
+        code, output = campaign.fleet.command("ledger", "check", "--state", campaign.fleet.state, *there)
+        require(code == 0, f"check: exit {code}: {output}")
+        code, output = campaign.fleet.run_once(seconds=SECONDS)
+        require(code == 0, f"exit {code}: {output[-1500:]}")
+        campaign.fleet.where = there
+        figures = campaign.judged(0)
+        campaign.fleet.options = ()
+        code, output = campaign.fleet.run_once(seconds=SECONDS)
+        require(code == 2 and "was moved to" in output, f"the old place: exit {code}: {output}")
+    return f"{before} before and {recipients - before} after the move, which was killed {killed} times: {figures}"
+
+
 MISTAKES = (
     ("postgres://owner:wrong@127.0.0.1:{port}/shop?schema=mistake", "refuses"),
     ("postgres://owner:{password}@127.0.0.1:{port}/nowhere", "does not exist"),
@@ -266,6 +305,7 @@ def main():
         ("stopped beyond its lease", on(stopped_beyond_its_lease, program, recipients)),
         ("the primary fails over", lambda: the_primary_fails_over(program, recipients)),
         ("a second process is refused", on(a_second_process_is_refused, program)),
+        ("moved in the middle", on(moved_in_the_middle, program, recipients)),
         ("mistakes are answered", on(mistakes_are_answered, program)),
     ):
         cases.add(name, case, needs=databases.Postgres.missing)

@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 
-use super::{control, exit::EXIT_CONFIGURATION, ledger::LedgerArgs, text};
+use super::{control, exit::EXIT_CONFIGURATION, ledger_args::LedgerArgs, text};
 use crate::{
     audience::{Address, canonical},
     meta::bound::counted,

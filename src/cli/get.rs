@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 mod types;
 
 use super::{
-    ledger::LedgerArgs,
+    ledger_args::LedgerArgs,
     objects::{self, Found, objects, objects_in_cluster},
     present::{
         OutputFormat, Table, markdown,

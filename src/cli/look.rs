@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use siphasher::sip::SipHasher13;
 
 pub(super) use self::{parts::Parts, variants::made};
-use super::{exit::EXIT_CONFIGURATION, ledger::LedgerArgs, text, validate};
+use super::{exit::EXIT_CONFIGURATION, ledger_args::LedgerArgs, text, validate};
 use crate::{
     audience::{Reader, Recipient, Row, canonical},
     decide::{self, CampaignDecision, Observations, ProbeResult, ServerObservation},

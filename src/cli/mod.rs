@@ -16,6 +16,7 @@ mod json_log;
 mod keys;
 mod kubectl;
 mod ledger;
+mod ledger_args;
 pub mod logs;
 mod look;
 pub(crate) mod man;
@@ -113,6 +114,8 @@ pub enum Command {
     Why(why::WhyArgs),
     /// Remove what is known about a person; a keyed hash stays, so that the person is not mailed again.
     Forget(forget::ForgetArgs),
+    /// Check the ledger, show its size, bring it up to date, or move it to another folder or database.
+    Ledger(ledger::LedgerCommandArgs),
     /// Move in from listmonk, Mautic, AcelleMail or KumoMTA: write what they keep as a folder of YAML.
     Import(Box<import::ImportArgs>),
     /// Run a tour of some seconds on this machine; no mail leaves it.
@@ -157,6 +160,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Suppressions(args) => on_runtime(suppressions::run(args)),
         Command::Forget(args) => on_runtime(forget::run(args)),
         Command::Why(args) => why::why(&args),
+        Command::Ledger(args) => ledger::ledger(args),
         Command::Diff(args) => on_runtime(diff::run(args)),
         Command::Simulate(args) => on_runtime(simulate::run(args)),
         Command::Review(args) => on_runtime(review::run(args)),

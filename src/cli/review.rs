@@ -19,7 +19,7 @@ use self::comment::{Review, Servers};
 use super::{
     diff::{self, DiffArgs, side::Source},
     exit::EXIT_CONFIGURATION,
-    ledger::LedgerArgs,
+    ledger_args::LedgerArgs,
     look::{Stop, blocking},
     test::{self, changes},
     text, validate,

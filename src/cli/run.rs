@@ -21,7 +21,7 @@ use self::{
 use super::{
     control,
     exit::{EXIT_CONFIGURATION, EXIT_SUPERSEDED},
-    ledger::LedgerArgs,
+    ledger_args::LedgerArgs,
     logs::LogFormat,
     progress::{self, Progress},
     text::{self, Commands},

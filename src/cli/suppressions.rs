@@ -13,14 +13,14 @@ use clap::{Args, Subcommand};
 use super::{
     control,
     exit::EXIT_CONFIGURATION,
-    ledger::LedgerArgs,
+    ledger_args::StateArgs,
     present::{OutputFormat, tables},
     text,
 };
 use crate::{
     audience::{Address, Input, Location, NamedFile, Reader, Row, canonical},
     feedback::{Person, Suppression, SuppressionReason},
-    ledger::{LedgerPlace, LedgerReader},
+    ledger::LedgerReader,
     meta::bound::counted,
     resources::DEFAULT_NAMESPACE,
     serve::control::{Answer, Asked},
@@ -59,22 +59,6 @@ pub enum SuppressionsCommand {
     Import(ImportArgs),
     /// Print the list as CSV, as `import` reads it.
     Export(ExportArgs),
-}
-
-/// The state folder.
-#[derive(Args, Debug)]
-pub struct StateArgs {
-    /// The state folder, with the ledger.
-    #[arg(long, value_name = "DIR", default_value = text::STATE_DEFAULT, env = text::STATE_VARIABLE)]
-    pub state: PathBuf,
-    #[command(flatten)]
-    pub ledger: LedgerArgs,
-}
-
-impl StateArgs {
-    fn location(&self) -> Result<LedgerPlace, String> {
-        self.ledger.location(&self.state)
-    }
 }
 
 /// Options of `list`.

@@ -13,7 +13,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{ledger::LedgerArgs, screen, text};
+use super::{ledger_args::LedgerArgs, screen, text};
 use crate::{
     engine,
     ledger::{LedgerPlace, RecordedFacts},

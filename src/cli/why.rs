@@ -7,7 +7,7 @@ use clap::Args;
 use super::{
     exit::EXIT_CONFIGURATION,
     keys,
-    ledger::LedgerArgs,
+    ledger_args::LedgerArgs,
     present::{OutputFormat, tables},
     text,
 };

@@ -28,8 +28,15 @@ enum Keeper {
 }
 
 impl Book {
-    /// Takes a ledger over.
+    /// Takes a ledger over, unless it was moved elsewhere.
     pub(super) fn open(location: &LedgerPlace, options: LedgerOptions) -> Result<Self, LedgerError> {
+        let mut book = Self::open_even_if_moved(location, options)?;
+        book.read(schema::refuse_moved)?;
+        Ok(book)
+    }
+
+    /// Takes a ledger over, to complete its move.
+    pub(super) fn open_even_if_moved(location: &LedgerPlace, options: LedgerOptions) -> Result<Self, LedgerError> {
         let (keeper, connection, epoch) = match location.database() {
             None => {
                 let (folder, connection, epoch) = Folder::open(location.state_dir(), options)?;

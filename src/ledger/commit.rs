@@ -19,9 +19,10 @@ use self::{
 };
 use super::{
     Changes, Claim, Commit, CommitReceipt, CountChange, Disposition, OutcomeRecord, RunId, ServerId,
-    database::{Connection, params},
+    database::{self, Connection, params},
     error::{Fault, LedgerError, LedgerErrorKind},
-    standing, suppressions,
+    standing,
+    suppressions::{self, NotMailed},
     writer::{RunState, Undecided, Writer, Written, not_begun},
 };
 use crate::{
@@ -99,7 +100,7 @@ impl Changes {
             }
         }
         for (run, count) in &self.resent {
-            connection.prepare("UPDATE runs SET resent = resent + ?2 WHERE id = ?1")?.execute([run.0, *count])?;
+            connection.post("UPDATE runs SET resent = resent + ?2 WHERE id = ?1", [run.0, *count])?;
         }
         Ok(())
     }
@@ -119,6 +120,8 @@ struct Page<'a> {
     taken_up: Vec<(RunId, u64)>,
     /// Runs whose first claim is in this commit.
     begun: Vec<RunId>,
+    /// Messages that were read before they are looked at.
+    read_ahead: HashMap<(RunId, u64), Row>,
 }
 
 impl Writer {
@@ -149,6 +152,7 @@ impl Writer {
             seqs: Vec::with_capacity(commit.claims.len()),
             taken_up: Vec::new(),
             begun: Vec::new(),
+            read_ahead: HashMap::new(),
         };
         let done = self.book.transaction(|connection| {
             page.write_outcomes(connection, &commit.outcomes)?;
@@ -202,6 +206,19 @@ struct End<'o> {
 }
 
 impl Page<'_> {
+    /// Reads messages ahead by one statement, where each has its price.
+    fn look_up(&mut self, connection: &Connection, messages: impl Iterator<Item = (RunId, u64)>) -> Result<(), Fault> {
+        if matches!(connection, Connection::Postgres(_)) {
+            self.read_ahead = rows::read(connection, messages)?;
+        }
+        Ok(())
+    }
+
+    /// A message as it is now. What was read ahead holds once: it may be written then.
+    fn row(&mut self, connection: &Connection, run: RunId, seq: u64) -> Result<Option<Row>, Fault> {
+        self.read_ahead.remove(&(run, seq)).map_or_else(|| row(connection, run, seq), |row| Ok(Some(row)))
+    }
+
     fn run(&mut self, run: RunId) -> Result<&mut RunState, Fault> {
         self.runs.get_mut(&run).ok_or_else(|| Fault::Ledger(not_begun(run)))
     }
@@ -259,8 +276,11 @@ impl Page<'_> {
             .collect();
         let first: Vec<EndedRow<'_>> = ends.iter().zip(&is_first).filter(|(_, first)| **first).map(|((_, end), _)| end.row).collect();
         let ended = rows::end(connection, &first, self.now_ms)?;
+        let ended = |end: &End<'_>, is_first| is_first && ended.contains(&(end.row.run, end.row.seq));
+        let waiting = ends.iter().zip(&is_first).filter(|((_, end), is_first)| !ended(end, **is_first));
+        self.look_up(connection, waiting.map(|((_, end), _)| (end.row.run, end.row.seq)))?;
         for ((outcome, end), is_first) in ends.iter().zip(is_first) {
-            let is_ended = is_first && ended.contains(&(end.row.run, end.row.seq));
+            let is_ended = ended(end, is_first);
             self.settle(connection, outcome, end, is_ended)?;
         }
         Ok(())
@@ -333,21 +353,20 @@ impl Page<'_> {
     }
 
     /// Writes the outcome of a message that was deferred or held; returns which of the two it was.
-    fn end_waiting(&self, connection: &Connection, outcome: &OutcomeRecord, seq: u64, fate: Fate) -> Result<Fate, Fault> {
+    fn end_waiting(&mut self, connection: &Connection, outcome: &OutcomeRecord, seq: u64, fate: Fate) -> Result<Fate, Fault> {
         let (run, id) = (outcome.run_id, seq.cast_signed());
-        let found = row(connection, run, seq)?.map(|row| row.fate);
+        let found = self.row(connection, run, seq)?.map(|row| row.fate);
         let Some(from) = found.filter(|from| *from != Fate::Claimed && outcome.disposition.may_follow(*from)) else {
             return Err(refused(connection, run, seq, &format!("to become {fate}")));
         };
         if outcome.disposition == Disposition::Released {
-            connection.prepare(RELEASE)?.execute(params![run.0, id, self.now_ms])?;
+            connection.post(RELEASE, params![run.0, id, self.now_ms])?;
             return Ok(from);
         }
         let columns = Columns::of(&outcome.disposition, self.now_ms);
         let reply = outcome.reply.as_deref().map(|reply| shortened(reply, REPLY_CHARS));
-        let mut end = connection.prepare(END_WAITING)?;
-        let (number, now) = (fate.number(), self.now_ms);
-        end.execute(params![run.0, id, number, now, columns.at_ms, reply, columns.fields, from.number(), columns.refusals])?;
+        let (number, was, now) = (fate.number(), from.number(), self.now_ms);
+        connection.post(END_WAITING, params![run.0, id, number, now, columns.at_ms, reply, columns.fields, was, columns.refusals])?;
         Ok(from)
     }
 
@@ -363,17 +382,8 @@ impl Page<'_> {
         let fate = outcome.disposition.fate();
         let server = outcome.server.map(|server| server.0);
         let reply = outcome.reply.as_deref().map(|reply| shortened(reply, REPLY_CHARS));
-        connection.prepare(APPEND)?.execute(params![
-            outcome.run_id.0,
-            seq.cast_signed(),
-            outcome.recipient.as_ref(),
-            fate.number(),
-            0,
-            server,
-            self.now_ms,
-            reply,
-            self.epoch
-        ])?;
+        let (run, recipient, state, epoch) = (outcome.run_id.0, outcome.recipient.as_ref(), fate.number(), self.epoch);
+        connection.post(APPEND, params![run, seq.cast_signed(), recipient, state, 0, server, self.now_ms, reply, epoch])?;
         self.changes.add(outcome.run_id, fate, server, 1);
         Ok(())
     }
@@ -385,11 +395,11 @@ impl Page<'_> {
         let mut append = connection.prepare(APPEND)?;
         let is_together = matches!(connection, Connection::Postgres(_));
         let mut new = Vec::with_capacity(if is_together { claims.len() } else { 0 });
-        for claim in claims {
-            if let Some(state) = self.runs.get(&claim.run_id).filter(|state| state.suppressing.anybody)
-                && let Some((why, hash)) = suppressions::why(connection, state, self.keys, claim)?
-            {
-                self.end_suppressed(connection, claim, &why, hash.as_deref())?;
+        let not_mailed = suppressions::why(connection, self.runs, self.keys, claims)?;
+        self.look_up(connection, claims.iter().filter_map(|claim| Some((claim.run_id, claim.seq?))))?;
+        for (claim, not_mailed) in claims.iter().zip(&not_mailed) {
+            if let Some(NotMailed { why, hash }) = not_mailed {
+                self.end_suppressed(connection, claim, why, hash.as_deref())?;
                 self.seqs.push(None);
                 continue;
             }
@@ -428,18 +438,18 @@ impl Page<'_> {
         let (run, why) = (claim.run_id, shortened(why, REPLY_CHARS));
         let Some(seq) = claim.seq else {
             let seq = self.next_seq(run)?;
-            let mut append = connection.prepare(APPEND)?;
             let (state, recipient) = (Fate::Suppressed.number(), hash.unwrap_or(&claim.recipient));
-            append.execute(params![run.0, seq.cast_signed(), recipient, state, 0, None::<i64>, self.now_ms, why, self.epoch])?;
+            let (seq, server) = (seq.cast_signed(), None::<i64>);
+            connection.post(APPEND, params![run.0, seq, recipient, state, 0, server, self.now_ms, why, self.epoch])?;
             self.changes.add(run, Fate::Suppressed, None, 1);
             return Ok(());
         };
-        let Some(row) = row(connection, run, seq)?.filter(|row| row.may_be_claimed(self.epoch)) else {
+        let Some(row) = self.row(connection, run, seq)?.filter(|row| row.may_be_claimed(self.epoch)) else {
             return Err(refused(connection, run, seq, "to be suppressed"));
         };
         // That it is not sent again does not tell whether it was sent before.
         let fate = if row.may_have_been_mailed() { Fate::Unknown } else { Fate::Suppressed };
-        connection.prepare(SUPPRESS)?.execute(params![run.0, seq.cast_signed(), fate.number(), self.now_ms, why, hash])?;
+        connection.post(SUPPRESS, params![run.0, seq.cast_signed(), fate.number(), self.now_ms, why, hash])?;
         self.changes.add(run, row.fate, None, -1);
         self.changes.add(run, fate, row.server.filter(|_| fate == Fate::Unknown), 1);
         self.taken_up.push((run, seq));
@@ -451,9 +461,8 @@ impl Page<'_> {
         if self.run(run)?.has_sent || self.begun.contains(&run) {
             return Ok(());
         }
-        connection
-            .prepare("UPDATE runs SET first_claimed_at_ms = coalesce(first_claimed_at_ms, ?2) WHERE id = ?1")?
-            .execute([run.0, self.now_ms])?;
+        let note = "UPDATE runs SET first_claimed_at_ms = coalesce(first_claimed_at_ms, ?2) WHERE id = ?1";
+        connection.post(note, [run.0, self.now_ms])?;
         self.begun.push(run);
         Ok(())
     }
@@ -462,7 +471,7 @@ impl Page<'_> {
     fn claim_again(&mut self, connection: &Connection, claim: &Claim, seq: u64) -> Result<(), Fault> {
         let run = claim.run_id;
         self.run(run)?;
-        let row = row(connection, run, seq)?;
+        let row = self.row(connection, run, seq)?;
         let resent = match row {
             Some(Row { fate: Fate::Deferred, .. }) => {
                 self.changes.add(run, Fate::Deferred, None, -1);
@@ -475,15 +484,8 @@ impl Page<'_> {
         if resent {
             self.changes.add_resent(run, 1);
         }
-        connection.prepare(RECLAIM)?.execute(params![
-            run.0,
-            seq.cast_signed(),
-            claim.attempt,
-            claim.server.0,
-            self.now_ms,
-            i64::from(resent),
-            self.epoch
-        ])?;
+        let (attempt, server, resent) = (claim.attempt, claim.server.0, i64::from(resent));
+        connection.post(RECLAIM, params![run.0, seq.cast_signed(), attempt, server, self.now_ms, resent, self.epoch])?;
         self.taken_up.push((run, seq));
         Ok(())
     }
@@ -504,6 +506,12 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// What a query found: state, `server_id`, epoch, resent, from this column on. `None` for a state of a newer version.
+    fn read(row: &database::Row<'_>, from: usize) -> Result<Option<Self>, Fault> {
+        let (number, server, epoch, resent) = (row.get(from)?, row.get(from + 1)?, row.get(from + 2)?, row.get(from + 3)?);
+        Ok(Fate::from_number(number).map(|fate| Self { fate, server, epoch, resent }))
+    }
+
     /// Whether it may be claimed by the process of this epoch: it waits for an attempt, or a process before left it claimed.
     fn may_be_claimed(&self, epoch: i64) -> bool {
         self.fate == Fate::Deferred || (self.fate == Fate::Claimed && self.epoch != epoch)
@@ -517,10 +525,7 @@ impl Row {
 
 pub(super) fn row(connection: &Connection, run: RunId, seq: u64) -> Result<Option<Row>, Fault> {
     let mut statement = connection.prepare(ROW)?;
-    let found = statement.row(params![run.0, seq.cast_signed()], |row| {
-        Ok((row.get::<i64>(0)?, row.get::<Option<i64>>(1)?, row.get::<i64>(2)?, row.get::<i64>(3)?))
-    })?;
-    Ok(found.and_then(|(number, server, epoch, resent)| Some(Row { fate: Fate::from_number(number)?, server, epoch, resent })))
+    Ok(statement.row(params![run.0, seq.cast_signed()], |row| Row::read(row, 0))?.flatten())
 }
 
 fn refused(connection: &Connection, run: RunId, seq: u64, what: &str) -> Fault {

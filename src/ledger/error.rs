@@ -40,6 +40,8 @@ pub enum LedgerErrorKind {
     NewerVersion,
     /// An older version wrote it, and a reader cannot migrate it.
     OlderVersion,
+    /// The ledger was moved to another place.
+    Moved,
     /// Another process has taken over the ledger: this one must stop sending.
     Superseded,
     /// The request contradicts the ledger (a second outcome for one claim, a run that was not begun).

@@ -2,8 +2,9 @@
 
 use super::{
     Ledger,
-    database::{Connection, params},
+    database::Connection,
     error::{Fault, LedgerError, LedgerErrorKind},
+    meta,
     writer::Writer,
 };
 use crate::token::Keys;
@@ -30,8 +31,7 @@ impl Ledger {
 impl Writer {
     fn adopt_keys(&mut self, keys: &Keys) -> Result<bool, LedgerError> {
         self.book.transaction(|connection| {
-            let keep = "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-            connection.execute(keep, params![ENTRY, checks(keys).join(" ")])?;
+            meta::set_text(connection, ENTRY, &checks(keys).join(" "))?;
             let mut statement =
                 connection.prepare("SELECT DISTINCT person FROM suppressions WHERE person >= 'forgotten:' AND person < 'forgotten;'")?;
             let people: Vec<String> = statement.all((), |row| row.get(0))?;
@@ -58,8 +58,7 @@ impl Writer {
 
 /// The check of the key for what is new of the process that last sent.
 fn last(connection: &Connection) -> Result<Option<String>, Fault> {
-    let found: Option<String> = connection.row("SELECT value FROM meta WHERE key = ?1", [ENTRY], |row| row.get(0))?;
-    Ok(found.and_then(|text| text.split(' ').next().map(str::to_owned)))
+    Ok(meta::text(connection, ENTRY)?.and_then(|text| text.split(' ').next().map(str::to_owned)))
 }
 
 fn checks(keys: &Keys) -> Vec<String> {

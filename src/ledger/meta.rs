@@ -5,14 +5,28 @@ use super::{
     error::{Fault, LedgerError, LedgerErrorKind},
 };
 
+/// The entry that says where the ledger was moved to.
+pub(super) const MOVED_TO: &str = "moved_to";
+
+const KEEP: &str = "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+
 /// Changes a number.
 pub(super) fn set(connection: &Connection, key: &str, number: i64) -> Result<(), Fault> {
-    let keep = "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
     match connection {
-        Connection::Sqlite(_) => connection.execute(keep, params![key, number])?,
-        Connection::Postgres(_) => connection.execute(keep, params![key, number.to_string()])?,
+        Connection::Sqlite(_) => connection.execute(KEEP, params![key, number])?,
+        Connection::Postgres(_) => connection.execute(KEEP, params![key, number.to_string()])?,
     };
     Ok(())
+}
+
+/// Changes a text.
+pub(super) fn set_text(connection: &Connection, key: &str, text: &str) -> Result<(), Fault> {
+    connection.execute(KEEP, [key, text]).map(drop)
+}
+
+/// An entry as text, if it is there.
+pub(super) fn text(connection: &Connection, key: &str) -> Result<Option<String>, Fault> {
+    connection.row("SELECT CAST(value AS TEXT) FROM meta WHERE key = ?1", [key], |row| row.get(0))
 }
 
 /// A number, which every ledger has.

@@ -6,6 +6,7 @@
 //! decisions ask of either. The schema is documented for users in docs/ledger.md.
 
 mod aging;
+mod audit;
 mod book;
 mod commit;
 mod database;
@@ -31,11 +32,14 @@ mod results;
 mod rollouts;
 mod runs;
 mod schema;
+mod sizes;
 mod standing;
 mod suppressions;
+mod tables;
 mod tenure;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod writer;
 
 use std::{
@@ -55,6 +59,7 @@ use crate::{
     token::Keys,
 };
 
+pub use audit::{Checked, check_ledger};
 pub use database::DatabasePlace;
 pub use error::{LedgerError, LedgerErrorKind};
 pub use events::EventsReceipt;
@@ -74,7 +79,9 @@ pub use records::{
 };
 pub use results::Results;
 pub use schema::{DATABASE_FILES, has_ledger};
+pub use sizes::{Sizes, TableSize, sizes};
 pub use standing::{ServerRecord, StandingOf};
+pub use transfer::{Moved, move_ledger};
 use writer::{Job, Writer};
 
 /// How many requests may wait for the writing thread.
@@ -136,7 +143,10 @@ impl Ledger {
     /// `InUse` when another process has the folder, `NewerVersion`, `Corrupt`, `Locked`, `Full`, `NotPermitted`, `Io`.
     pub fn open(location: impl Into<LedgerPlace>, options: LedgerOptions) -> Result<Self, LedgerError> {
         let location = location.into();
-        let writer = Writer::open(&location, options)?;
+        let mut writer = Writer::open(&location, options)?;
+        if location.database().is_some() {
+            transfer::check_nothing_is_left_behind(&location, &mut writer.book)?;
+        }
         let seed = writer.seed;
         let epoch = writer.book.epoch;
         let (jobs, waiting) = mpsc::channel(QUEUE);

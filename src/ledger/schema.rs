@@ -14,7 +14,7 @@ use super::{
     LedgerOptions, LedgerPlace, Synchronous,
     database::{Connection, Session},
     error::{Fault, LedgerError, LedgerErrorKind},
-    meta,
+    meta::{self, MOVED_TO},
     migrations::{self, VERSION},
 };
 use crate::{feedback::EventKind, resources::fate::Fate};
@@ -278,8 +278,23 @@ pub(super) fn identity(path: &Path) -> Result<(u64, u64), LedgerError> {
     std::fs::metadata(path).map(|m| (m.dev(), m.ino())).map_err(|e| LedgerError::from_io(path, &e))
 }
 
+/// Refuses a ledger that was moved: what it knows is old.
+pub(super) fn refuse_moved(connection: &Connection) -> Result<(), Fault> {
+    let Some(place) = meta::text(connection, MOVED_TO)? else { return Ok(()) };
+    let option = if place.contains("://") { "--ledger" } else { "--state" };
+    let message = format!("the ledger at {} was moved to {place}: name that with {option}", connection.name());
+    Err(LedgerError::new(LedgerErrorKind::Moved, message).into())
+}
+
 /// A connection for reading, to wherever the ledger is.
 pub(super) fn open_at(location: &LedgerPlace) -> Result<Connection, LedgerError> {
+    let connection = open_at_even_if_moved(location)?;
+    refuse_moved(&connection).map_err(|fault| fault.at(location))?;
+    Ok(connection)
+}
+
+/// A connection for reading, also to a ledger that was moved.
+pub(super) fn open_at_even_if_moved(location: &LedgerPlace) -> Result<Connection, LedgerError> {
     let Some(place) = location.database() else { return open_reader(&database(location.state_dir())) };
     let connection = Connection::Postgres(Box::new(Session::open(place, false)?));
     match check_version(&connection).map_err(|fault| fault.at(place))? {

@@ -133,16 +133,8 @@ pub(super) fn note_outcomes(connection: &Connection, changes: &Changes, runs: &H
 pub(super) fn note(connection: &Connection, server: i64, namespace: &str, judged: Judged, at_ms: i64) -> Result<(), Fault> {
     let Judged { accepted, rejected, bounced, complained } = judged;
     let count = |number: u64| number.cast_signed();
-    connection.prepare(ADD)?.execute(params![
-        server,
-        namespace,
-        at_ms,
-        count(accepted),
-        count(rejected),
-        count(bounced),
-        count(complained)
-    ])?;
-    Ok(())
+    let (accepted, rejected, bounced, complained) = (count(accepted), count(rejected), count(bounced), count(complained));
+    connection.post(ADD, params![server, namespace, at_ms, accepted, rejected, bounced, complained])
 }
 
 /// Makes one row of the hours of each day before `by_day`, keeps one of the pauses that began on it, and forgets those before `kept`;

@@ -1,8 +1,10 @@
 //! Who is not mailed: the list, and the look-up of each claim in it.
 
+use std::collections::HashMap;
+
 use super::{
-    Claim,
-    database::{Connection, Row, params},
+    Claim, RunId,
+    database::{Connection, Row, Value, params},
     error::{Fault, LedgerError},
     writer::{RunState, Suppressing, Writer},
 };
@@ -95,33 +97,106 @@ pub(super) fn add(connection: &Connection, suppression: &Suppression) -> Result<
     Ok(added == 1)
 }
 
-/// Why the recipient of a claim is not mailed, and what stands for a person who was forgotten; `None` if nothing speaks against it.
+/// Why the recipient of a claim is not mailed.
+pub(super) struct NotMailed {
+    pub why: String,
+    /// What stands for a person who was forgotten.
+    pub hash: Option<String>,
+}
+
+/// A claim whose recipient is looked up, by the address and, where people were forgotten, by what would stand for it.
+struct Asked<'a> {
+    namespace: &'a str,
+    person: String,
+    hashes: Vec<String>,
+    topic: &'a str,
+}
+
+impl<'a> Asked<'a> {
+    fn new(run: &'a RunState, keys: Option<&Keys>, claim: &'a Claim) -> Self {
+        let (namespace, person) = (&*run.namespace, canonical(&claim.recipient).into_owned());
+        let keys = keys.filter(|_| run.suppressing.forgotten);
+        let hashes = keys.into_iter().flat_map(|keys| hashes(keys, namespace, &person)).collect();
+        Self { namespace, person, hashes, topic: claim.topic.as_deref().unwrap_or_default() }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.person).chain(&self.hashes).map(String::as_str)
+    }
+
+    /// What a row that was found for a name means: reason, topic, `at_ms`, source, from this column on.
+    fn found(&self, name: &str, row: &Row<'_>, from: usize) -> Result<NotMailed, Fault> {
+        Ok(NotMailed { why: words(row, from)?, hash: (name != self.person).then(|| name.to_owned()) })
+    }
+}
+
+/// Why the recipients of claims are not mailed: for each claim, `None` if nothing speaks against it.
 pub(super) fn why(
     connection: &Connection,
-    run: &RunState,
+    runs: &HashMap<RunId, RunState>,
     keys: Option<&Keys>,
-    claim: &Claim,
-) -> Result<Option<(String, Option<String>)>, Fault> {
-    let person = canonical(&claim.recipient);
-    let mut names = vec![person.clone().into_owned()];
-    if run.suppressing.forgotten {
-        names.extend(keys.into_iter().flat_map(|keys| hashes(keys, &run.namespace, &person)));
-    }
+    claims: &[Claim],
+) -> Result<Vec<Option<NotMailed>>, Fault> {
+    let asked = claims.iter().map(|claim| {
+        let run = runs.get(&claim.run_id).filter(|run| run.suppressing.anybody)?;
+        Some(Asked::new(run, keys, claim))
+    });
+    let asked: Vec<Option<Asked<'_>>> = asked.collect();
+    if matches!(connection, Connection::Postgres(_)) { why_together(connection, &asked) } else { why_one_by_one(connection, &asked) }
+}
+
+fn why_one_by_one(connection: &Connection, asked: &[Option<Asked<'_>>]) -> Result<Vec<Option<NotMailed>>, Fault> {
     let mut statement = connection.prepare(
         "SELECT reason, topic, at_ms, source FROM suppressions WHERE namespace = ?1 AND person = ?2 AND (topic = '' OR topic = ?3) LIMIT 1",
     )?;
-    for name in names {
-        let mut rows = statement.query(params![run.namespace.as_ref(), &name, claim.topic.as_deref()])?;
-        if let Some(row) = rows.next()? {
-            let words = words(&row)?;
-            return Ok(Some((words, (name != person).then_some(name))));
+    let mut why = |asked: &Asked<'_>| {
+        for name in asked.names() {
+            if let Some(found) = statement.row([asked.namespace, name, asked.topic], |row| asked.found(name, row, 0))? {
+                return Ok(Some(found));
+            }
         }
-    }
-    Ok(None)
+        Ok(None)
+    };
+    asked.iter().map(|asked| asked.as_ref().map_or(Ok(None), &mut why)).collect()
 }
 
-fn words(row: &Row<'_>) -> Result<String, Fault> {
-    let (reason, topic, at_ms, source): (String, String, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+/// The same by one statement, where each has its price.
+fn why_together(connection: &Connection, asked: &[Option<Asked<'_>>]) -> Result<Vec<Option<NotMailed>>, Fault> {
+    let mut found: Vec<Option<NotMailed>> = asked.iter().map(|_| None).collect();
+    let (mut numbers, mut namespaces, mut names, mut topics) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (number, asked) in (0_i64..).zip(asked) {
+        for (asked, name) in asked.iter().flat_map(|asked| asked.names().map(move |name| (asked, name))) {
+            numbers.push(Some(number));
+            namespaces.push(Some(asked.namespace));
+            names.push(Some(name));
+            topics.push(Some(asked.topic));
+        }
+    }
+    if numbers.is_empty() {
+        return Ok(found);
+    }
+    let columns = [Value::Integers(&numbers), Value::Texts(&namespaces), Value::Texts(&names), Value::Texts(&topics)];
+    let rows: Vec<(usize, NotMailed)> = connection.all(
+        "SELECT o.number, o.person, s.reason, s.topic, s.at_ms, s.source
+         FROM unnest(?1, ?2, ?3, ?4) AS o (number, namespace, person, topic)
+         JOIN suppressions AS s ON s.namespace = o.namespace AND s.person = o.person AND (s.topic = '' OR s.topic = o.topic)",
+        columns,
+        |row| {
+            let number = usize::try_from(row.count(0)?).unwrap_or(usize::MAX);
+            let asked = asked.get(number).and_then(Option::as_ref);
+            let asked = asked.ok_or_else(|| Fault::conflict(format_args!("claim {number} was never looked up")))?;
+            Ok((number, asked.found(row.text(1)?, row, 2)?))
+        },
+    )?;
+    for (number, why) in rows {
+        found[number].get_or_insert(why);
+    }
+    Ok(found)
+}
+
+fn words(row: &Row<'_>, from: usize) -> Result<String, Fault> {
+    let (reason, topic, source): (String, String, String) = (row.get(from)?, row.get(from + 1)?, row.get(from + 3)?);
+    let at_ms = row.get(from + 2)?;
     let of = if topic.is_empty() { String::new() } else { format!(" from topic {topic}") };
     let day = jiff::Timestamp::from_millisecond(at_ms).map(|at| at.strftime("%Y-%m-%d").to_string()).unwrap_or_default();
     Ok(format!("{reason}{of} since {day} ({source}); not mailed"))

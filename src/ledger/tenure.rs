@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    database::{Connection, DatabasePlace, Session, params, tables},
+    database::{Connection, DatabasePlace, Ended, Session, params, tables},
     error::{Fault, LedgerError, LedgerErrorKind},
     migrations, schema,
 };
@@ -168,42 +168,34 @@ impl Tenure {
     ) -> Result<T, Fault> {
         self.reconnect(connection)?;
         self.decide(connection, epoch)?;
-        let (connection, number) = (&*connection, self.commits.get());
-        let result = connection.execute_batch("BEGIN").and_then(|()| {
-            let counted = connection.execute(
-                &format!(
-                    "UPDATE senders SET commits = commits + 1, lease_until_ms = {NOW_MS} + ?4
-                     WHERE id = ?1 AND commits = ?2 AND line = ?3 AND NOT ended"
-                ),
-                [epoch, number, self.line.get(), lease_ms()],
-            )?;
-            if counted == 1 {
-                return work(connection);
+        let Connection::Postgres(session) = &*connection else {
+            return Err(Fault::conflict("a file has no lease"));
+        };
+        let (number, line, lease) = (self.commits.get(), self.line.get(), lease_ms());
+        session.begin(&format!(
+            "UPDATE senders SET commits = commits + 1, lease_until_ms = {NOW_MS} + {lease}
+             WHERE id = {epoch} AND commits = {number} AND line = {line} AND NOT ended"
+        ));
+        let ended = work(connection).map(|value| (value, session.commit()));
+        let fault = match ended {
+            Ok((value, Ended::Applied)) => {
+                self.commits.set(number + 1);
+                return Ok(value);
             }
-            let is_ended = connection.row("SELECT ended FROM senders WHERE id = ?1", [epoch], |row| row.get::<bool>(0))?;
-            Err(if is_ended == Some(false) { self.forgot() } else { self.superseded() })
-        });
-        match result {
-            Ok(value) => match connection.execute_batch("COMMIT") {
-                Ok(()) => {
-                    self.commits.set(number + 1);
-                    Ok(value)
-                }
-                // Whatever is said: a database that goes down may have applied it all the same.
-                Err(fault) => {
-                    connection.give_up();
-                    self.undecided.set(Some((self.line.get(), number)));
-                    Err(Fault::Ledger(LedgerError::new(LedgerErrorKind::Undecided, fault.at(&self.place).message)))
-                }
-            },
-            Err(fault) => {
-                // A line that is lost rolls back by itself, and would have to be waited for.
-                if connection.is_usable() {
-                    let _ = connection.execute_batch("ROLLBACK");
-                }
-                Err(fault)
+            Ok((_, Ended::Undecided(fault))) => {
+                connection.give_up();
+                self.undecided.set(Some((line, number)));
+                return Err(Fault::Ledger(LedgerError::new(LedgerErrorKind::Undecided, fault.at(&self.place).message)));
             }
+            Ok((_, Ended::RolledBack(fault))) | Err(fault) => fault,
+        };
+        let is_refused = session.is_refused();
+        session.roll_back();
+        if !is_refused {
+            return Err(fault);
         }
+        let is_ended = connection.row("SELECT ended FROM senders WHERE id = ?1", [epoch], |row| row.get::<bool>(0))?;
+        Err(if is_ended == Some(false) { self.forgot() } else { self.superseded() })
     }
 
     /// Gives the lease back. Where that fails, it ends by itself.

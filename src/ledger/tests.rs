@@ -13,6 +13,7 @@ mod rollouts;
 mod rules;
 mod standing;
 mod tenure;
+mod transfer;
 
 use std::{
     fs,
@@ -81,6 +82,14 @@ impl Folder {
             fs::copy(self.0.join(name), copy.0.join(name)).expect("a copy");
         }
         copy
+    }
+
+    /// A change that no user would make, with another client.
+    fn call_sql(&self, sql: &str) {
+        match &self.1 {
+            Some(_) => drop(self.ask(sql)),
+            None => drop(rusqlite::Connection::open(self.database()).expect("it opens").execute(sql, []).expect("good SQL")),
+        }
     }
 
     /// A query as users make it, with another client.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Table;
 use crate::{
     feedback::{FeedbackCounts, Suppression},
-    ledger::{BadRow, Known, RecipientRow, RunSummary},
+    ledger::{BadRow, Checked, Known, RecipientRow, RunSummary, TableSize},
     meta::bound::{grouped, listed},
     resources::{
         Condition, ConditionType, Duration,
@@ -79,6 +79,36 @@ fn with_ready<S: Conditions>(table: Table<Shown<S>>) -> Table<Shown<S>> {
 
 /// Days ahead that the list of servers shows.
 const AHEAD_SHOWN: usize = 5;
+
+/// What was compared in a ledger.
+pub fn checked() -> Table<Checked> {
+    Table::empty()
+        .column("check", "checked", |row: &Checked| row.what)
+        .folds()
+        .column("wrong", "wrong", |row| row.wrong)
+        .column("example", "the first", |row| row.example.clone())
+        .wraps()
+        .column("then", "what then", |row| (row.wrong > 0).then_some(row.then))
+        .wraps()
+}
+
+/// The tables of a ledger.
+pub fn sizes() -> Table<TableSize> {
+    Table::empty().column("table", "table", |row: &TableSize| row.table).column("rows", "rows", |row| row.rows).column(
+        "bytes",
+        "bytes",
+        |row| row.bytes,
+    )
+}
+
+/// `12.5 MB`
+pub fn room(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
+        1_000_000..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10),
+        _ => format!("{}.{} GB", grouped(bytes / 1_000_000_000), bytes / 100_000_000 % 10),
+    }
+}
 
 pub fn servers() -> Table<Shown<SendingServerStatus>> {
     let table = named()

@@ -220,7 +220,7 @@ sleep 2
         copied=("charts", "examples", "crds"),
         cluster=True,
     ),
-    "docs/ledger.md": Page(SHOP + "sent; mkdir backup", typed={r"\bDIR/": ".mailfleet/", "/backup/": "backup/"}),
+    "docs/ledger.md": Page(SHOP + "sent; mkdir backup; cp -r .mailfleet old", typed={r"\bDIR/": ".mailfleet/", "/backup/": "backup/"}),
     "docs/operations.md": Page(
         SHOP + r"""cp examples/minimal.yaml ../minimal.yaml; rm -r examples; sent; mkdir -p mails backup overlays/prod; echo '<p>Hello</p>' > mails/spring.html
 export-mail() { cat mails/spring.html; }; export-people() { cat people.csv; }
@@ -295,6 +295,7 @@ ELSEWHERE = {
     ("docs/kubernetes.md", "kubectl -n mail-admin port-forward"): "needs a node that runs the pod",
     ("docs/ledger.md", "mailfleet run mail/ --ledger"): "needs a PostgreSQL; tests/postgres.py sends with one",
     ("docs/ledger.md", "mailfleet get runs --ledger"): "needs a PostgreSQL; tests/postgres.py asks one",
+    ("docs/ledger.md", "mailfleet ledger move --state DIR"): "needs a PostgreSQL; tests/postgres.py moves a ledger into one",
     ("docs/operations.md", "mailfleet resume"): "needs a campaign that is held; tests/refusals.py resumes them",
     ("docs/reviews.md", "mailfleet review"): "asks a forge; tests/reviews.py runs it against forges that are played",
     ("docs/reviews.md", "mailfleet wait"): "asks a forge; tests/reviews.py runs it against forges that are played",

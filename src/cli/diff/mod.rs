@@ -25,7 +25,7 @@ use serde::Serialize;
 
 use super::{
     exit::EXIT_CONFIGURATION,
-    ledger::LedgerArgs,
+    ledger_args::LedgerArgs,
     look::{Stop, blocking},
     text, validate,
 };

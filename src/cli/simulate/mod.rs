@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use self::assumed::{Away, Percentage, Recipients};
 use super::{
     exit::EXIT_CONFIGURATION,
-    ledger::LedgerArgs,
+    ledger_args::LedgerArgs,
     look::{Stop, blocking},
     screen, text,
 };

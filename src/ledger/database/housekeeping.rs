@@ -18,6 +18,16 @@ impl Connection {
         }
     }
 
+    /// Rows that get numbers of their own get those behind the ones that are there.
+    pub(in crate::ledger) fn number_on(&self, table: &str) -> Result<(), Fault> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(session) => session.execute_batch(&format!(
+                "SELECT setval(pg_get_serial_sequence('{table}', 'id'), coalesce((SELECT max(id) FROM {table}), 0) + 1, false)"
+            )),
+        }
+    }
+
     /// From now on what is deleted is overwritten.
     pub(in crate::ledger) fn overwrite_what_is_deleted(&self) -> Result<(), Fault> {
         match self {

@@ -10,8 +10,8 @@ mod postgres;
 use std::{borrow::Cow, sync::Arc};
 
 pub use self::postgres::DatabasePlace;
+pub(super) use self::postgres::{Ended, IS_OPEN, Session, tables};
 use self::postgres::{Integer, Truth};
-pub(super) use self::postgres::{Session, tables};
 use super::error::Fault;
 
 /// A connection to a ledger's database.
@@ -128,6 +128,32 @@ impl Connection {
     /// Executes a statement; returns how many rows it changed.
     pub(super) fn execute(&self, sql: &str, values: impl Values) -> Result<u64, Fault> {
         self.prepare(sql)?.execute(values)
+    }
+
+    /// Executes a statement of which nobody needs to know what it changed. A database elsewhere gets it with what comes next, where its
+    /// error shows too.
+    pub(super) fn post(&self, sql: &str, values: impl Values) -> Result<(), Fault> {
+        match self {
+            Self::Sqlite(_) => self.execute(sql, values).map(drop),
+            Self::Postgres(session) => values.pass(|values| session.post(sql, values)),
+        }
+    }
+
+    /// Every row of a query that changes nothing unless [`IS_OPEN`] holds. A database elsewhere gets it together with the beginning of
+    /// the transaction.
+    pub(super) fn all_open<T, C: FromIterator<T>>(
+        &self,
+        sql: &str,
+        values: impl Values,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, Fault>,
+    ) -> Result<C, Fault> {
+        match self {
+            Self::Sqlite(_) => self.all(sql, values, read),
+            Self::Postgres(session) => {
+                let rows = values.pass(|values| session.query_open(sql, values))?;
+                rows.iter().map(|row| read(&Row::Postgres(row))).collect()
+            }
+        }
     }
 
     /// The first row of a query, if there is one.

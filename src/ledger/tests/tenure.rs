@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    database::{Ended, IS_OPEN, Session},
     failures::{AFTER, BEFORE, started, states},
     *,
 };
@@ -155,4 +156,35 @@ async fn a_second_process_is_refused_while_the_first_lives() {
     assert!(error.message.contains(&format!("process {}", std::process::id())), "{error}");
     drop(ledger);
     drop(folder.open());
+}
+
+#[tokio::test]
+#[ignore = "needs a database in MAILFLEET_TEST_POSTGRES"]
+async fn what_is_sent_with_a_beginning_that_fails_changes_nothing() {
+    let folder = Folder::new();
+    drop(folder.open());
+    let session = Session::open(&Arc::new(place(&folder).clone()), true).expect("a connection");
+    let mark = format!("UPDATE senders SET line = line + 1 WHERE {IS_OPEN} RETURNING line");
+    let marked = |session: &Session| session.query_open(&mark, &[]).map(|rows| rows.len());
+    assert_eq!(marked(&session).expect("asked"), 0, "no transaction was begun");
+    session.begin("UPDATE senders SET commits = commits + 1");
+    assert_eq!(marked(&session).expect("asked"), 1);
+    session.post("UPDATE senders SET where_at = 'posted'", &[]).expect("posted");
+    assert!(matches!(session.commit(), Ended::Applied));
+    assert_eq!(folder.ask("SELECT line, where_at FROM senders"), ["1 posted"]);
+    assert_eq!(marked(&session).expect("asked"), 0, "it has ended");
+    // A beginning that is not understood.
+    session.begin("UPDATE nothing SET commits = commits + 1");
+    assert!(marked(&session).is_err());
+    session.roll_back();
+    // One that changes no row.
+    session.begin("UPDATE senders SET commits = commits + 1 WHERE id = 77");
+    assert!(marked(&session).is_err() && session.is_refused());
+    session.roll_back();
+    // A statement that was posted and is refused: nothing of the transaction happened, and that is known.
+    session.begin("UPDATE senders SET where_at = 'third'");
+    session.post("INSERT INTO senders (id) VALUES (1)", &[]).expect("posted");
+    assert!(matches!(session.commit(), Ended::RolledBack(_)));
+    session.roll_back();
+    assert_eq!(folder.ask("SELECT line, where_at FROM senders"), ["1 posted"]);
 }

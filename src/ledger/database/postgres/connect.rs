@@ -30,8 +30,8 @@ const ASK_AFTER: Duration = Duration::from_secs(4);
 const LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// Whoever writes finds rows by their keys. Plans are made when tables are nearly empty, and kept: without this, each commit would read
-/// what has become a table of millions.
-const BY_KEY: &str = " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off";
+/// what has become a table of millions. Nor is any of its statements worth compiling, which costs too much of those that run often.
+const BY_KEY: &str = " -c jit=off -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off";
 
 /// The thread that moves bytes between all connections of this process and their databases.
 static WIRES: LazyLock<io::Result<Runtime>> =

@@ -5,6 +5,7 @@
 mod connect;
 mod place;
 mod translate;
+mod turn;
 
 use std::{
     cell::{Cell, RefCell},
@@ -15,14 +16,18 @@ use std::{
 
 use bytes::BytesMut;
 use tokio_postgres::{
-    Client,
+    Client, Error,
     error::SqlState,
     types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
 };
 
 pub use self::place::DatabasePlace;
 pub(in crate::ledger) use self::translate::tables;
-use self::{connect::wait, translate::translated};
+use self::{
+    connect::wait,
+    translate::translated,
+    turn::{Posted, in_turn},
+};
 use super::{Kind, Value};
 use crate::ledger::error::{Fault, LedgerError, LedgerErrorKind};
 
@@ -37,7 +42,35 @@ pub(in crate::ledger) struct Session {
     statements: RefCell<HashMap<Box<str>, tokio_postgres::Statement>>,
     /// Whether nothing more is asked here: an answer did not come, or the database takes no writes any more.
     is_given_up: Cell<bool>,
+    /// How the transaction begins.
+    opening: RefCell<Opening>,
+    /// What is sent with the next statement that is waited for.
+    posted: RefCell<Vec<Posted>>,
 }
+
+/// How a transaction begins: with a statement that must change one row.
+#[derive(Default)]
+enum Opening {
+    /// There is none, or it did.
+    #[default]
+    Done,
+    /// It was not sent yet.
+    Due(String),
+    /// It changed none.
+    Refused,
+}
+
+/// How a transaction ended that was to be committed.
+pub(in crate::ledger) enum Ended {
+    Applied,
+    /// Nothing of it happened.
+    RolledBack(Fault),
+    /// That cannot be told: the line was lost.
+    Undecided(Fault),
+}
+
+/// Set while a transaction is open that began as it should. Whatever is sent with the beginning asks for it.
+pub(in crate::ledger) const IS_OPEN: &str = "current_setting('mailfleet.is_open', true) = 'yes'";
 
 impl Session {
     /// Opens a connection; `writes` says whether it is one that finds rows by their keys alone.
@@ -45,7 +78,14 @@ impl Session {
         let name = place.to_string();
         let late = |late| LedgerError::new(LedgerErrorKind::Unreachable, format!("the ledger at {place}: {late}"));
         let client = wait(ANSWER_TIMEOUT, connect::open(place, writes)).map_err(late)??;
-        Ok(Self { name, client, statements: RefCell::default(), is_given_up: Cell::new(false) })
+        Ok(Self {
+            name,
+            client,
+            statements: RefCell::default(),
+            is_given_up: Cell::new(false),
+            opening: RefCell::default(),
+            posted: RefCell::default(),
+        })
     }
 
     /// Whether the line is lost: nothing more can be asked.
@@ -57,20 +97,103 @@ impl Session {
         self.is_given_up.set(true);
     }
 
+    /// Begins a transaction, by a statement that must change one row; it is sent with what comes next.
+    pub(in crate::ledger) fn begin(&self, opening: &str) {
+        self.posted.borrow_mut().clear();
+        *self.opening.borrow_mut() = Opening::Due(format!("BEGIN; SET LOCAL mailfleet.is_open = 'yes'; {opening}"));
+    }
+
+    /// Whether the transaction that was begun last changed no row at its beginning.
+    pub(in crate::ledger) fn is_refused(&self) -> bool {
+        matches!(*self.opening.borrow(), Opening::Refused)
+    }
+
+    /// Ends a transaction, together with what was posted in it.
+    pub(in crate::ledger) fn commit(&self) -> Ended {
+        if let Err(fault) = self.open_now() {
+            return Ended::RolledBack(fault);
+        }
+        let posted = self.posted.take();
+        let (before, committed) = match self.waited(in_turn(self.sent(&posted), self.client.batch_execute("COMMIT"))) {
+            Ok(answers) => answers,
+            Err(fault) => return Ended::Undecided(fault),
+        };
+        match (before, committed) {
+            // The database refused one of the statements: it can only have rolled back.
+            (Err(error), _) if error.as_db_error().is_some() => Ended::RolledBack(self.noted(error)),
+            // Whatever is said: a database that goes down may have applied it all the same.
+            (Err(error), _) | (_, Err(error)) => Ended::Undecided(self.noted(error)),
+            (Ok(_), Ok(())) => Ended::Applied,
+        }
+    }
+
+    /// Ends a transaction of which nothing is to stay. A line that is lost rolls back by itself, and would have to be waited for.
+    pub(in crate::ledger) fn roll_back(&self) {
+        self.posted.borrow_mut().clear();
+        let was_sent = !matches!(self.opening.replace(Opening::Done), Opening::Due(_));
+        if was_sent && !self.is_lost() {
+            let _ = self.answered(self.client.batch_execute("ROLLBACK"));
+        }
+    }
+
     pub(super) fn execute_batch(&self, sql: &str) -> Result<(), Fault> {
-        self.answered(self.client.batch_execute(sql))
+        self.open_now()?;
+        self.together(self.client.batch_execute(sql))
     }
 
     pub(super) fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, Fault> {
+        self.open_now()?;
         let statement = self.statement(sql, values)?;
         let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-        self.answered(self.client.execute(&statement, &values))
+        self.together(self.client.execute(&statement, &values))
     }
 
     pub(super) fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<tokio_postgres::Row>, Fault> {
+        self.open_now()?;
         let statement = self.statement(sql, values)?;
         let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-        self.answered(self.client.query(&statement, &values))
+        self.together(self.client.query(&statement, &values))
+    }
+
+    /// A query that changes nothing unless [`IS_OPEN`] holds: it is sent together with the beginning of the transaction.
+    pub(in crate::ledger) fn query_open(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<tokio_postgres::Row>, Fault> {
+        let statement = self.statement(sql, values)?;
+        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+        self.open_with(self.client.query(&statement, &values))
+    }
+
+    /// Has a statement sent with the next one that is waited for.
+    pub(in crate::ledger) fn post(&self, sql: &str, values: &[Value<'_>]) -> Result<(), Fault> {
+        let statement = self.statement(sql, values)?;
+        self.posted.borrow_mut().push(Posted::new(statement, values));
+        Ok(())
+    }
+
+    /// Sends the beginning of the transaction, unless that was done.
+    fn open_now(&self) -> Result<(), Fault> {
+        if matches!(*self.opening.borrow(), Opening::Due(_)) { self.open_with(std::future::ready(Ok(()))) } else { Ok(()) }
+    }
+
+    /// Sends the beginning of the transaction, if that is due, and `next` behind it.
+    fn open_with<T>(&self, next: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
+        let Opening::Due(opening) = self.opening.take() else { return self.together(next) };
+        let (changed, answer) = self.waited(in_turn(vec![Box::pin(turn::changed(&self.client, &opening))], next))?;
+        if changed.map_err(|error| self.noted(error))? != 1 {
+            *self.opening.borrow_mut() = Opening::Refused;
+            return Err(Fault::conflict("a transaction began after its process had ended"));
+        }
+        answer.map_err(|error| self.noted(error))
+    }
+
+    /// Sends what was posted, and `next` behind it.
+    fn together<T>(&self, next: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
+        let posted = self.posted.take();
+        let (before, answer) = self.waited(in_turn(self.sent(&posted), next))?;
+        before.and(answer).map_err(|error| self.noted(error))
+    }
+
+    fn sent<'p>(&'p self, posted: &'p [Posted]) -> Vec<turn::Before<'p>> {
+        posted.iter().map(|posted| posted.send(&self.client)).collect()
     }
 
     /// A statement, compiled once. Its parameters have the types of the first values that it is given: they never change.
@@ -84,21 +207,25 @@ impl Session {
         Ok(statement)
     }
 
-    fn answered<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Fault> {
-        match wait(ANSWER_TIMEOUT, answer) {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                // A primary that became a standby keeps its connections.
-                if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
-                    self.give_up();
-                }
-                Err(error.into())
-            }
-            Err(late) => {
-                self.give_up();
-                Err(LedgerError::new(LedgerErrorKind::Unreachable, format!("the ledger at {}: {late}", self.name)).into())
-            }
+    fn answered<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
+        self.waited(answer)?.map_err(|error| self.noted(error))
+    }
+
+    /// Waits for an answer; where none comes in time, nothing more is asked.
+    fn waited<T>(&self, answer: impl Future<Output = T>) -> Result<T, Fault> {
+        wait(ANSWER_TIMEOUT, answer).map_err(|late| {
+            self.give_up();
+            LedgerError::new(LedgerErrorKind::Unreachable, format!("the ledger at {}: {late}", self.name)).into()
+        })
+    }
+
+    /// Takes note of what an error says about the connection.
+    fn noted(&self, error: Error) -> Fault {
+        // A primary that became a standby keeps its connections.
+        if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
+            self.give_up();
         }
+        error.into()
     }
 }
 

@@ -1,0 +1,104 @@
+//! Statements that are sent one behind the other, without waiting for answers in between: a round trip for all of them.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::Poll,
+};
+
+use futures::future::{BoxFuture, MaybeDone, maybe_done};
+use tokio_postgres::{Client, Error, SimpleQueryMessage, Statement, types::ToSql};
+
+use super::super::{Kind, Value};
+
+/// A statement whose answer is a number of rows.
+pub(super) type Before<'p> = BoxFuture<'p, Result<u64, Error>>;
+
+/// A statement that waits to be sent, with values of its own.
+pub(super) struct Posted {
+    statement: Statement,
+    values: Vec<Owned>,
+}
+
+/// A [`Value`] that is kept.
+enum Owned {
+    Integer(i64),
+    Text(String),
+    Null(Kind),
+    Integers(Vec<Option<i64>>),
+    Texts(Vec<Option<String>>),
+}
+
+impl Posted {
+    pub(super) fn new(statement: Statement, values: &[Value<'_>]) -> Self {
+        Self { statement, values: values.iter().map(Owned::of).collect() }
+    }
+
+    /// Sends it once it is polled.
+    pub(super) fn send<'p>(&'p self, client: &'p Client) -> Before<'p> {
+        Box::pin(async move {
+            let texts: Vec<Vec<Option<&str>>> = self.values.iter().map(Owned::texts).collect();
+            let values: Vec<Value<'_>> = self.values.iter().zip(&texts).map(|(value, texts)| value.value(texts)).collect();
+            let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+            client.execute(&self.statement, &values).await
+        })
+    }
+}
+
+impl Owned {
+    fn of(value: &Value<'_>) -> Self {
+        match value {
+            Value::Integer(number) => Self::Integer(*number),
+            Value::Text(text) => Self::Text((*text).to_owned()),
+            Value::Null(kind) => Self::Null(*kind),
+            Value::Integers(numbers) => Self::Integers(numbers.to_vec()),
+            Value::Texts(texts) => Self::Texts(texts.iter().map(|text| text.map(str::to_owned)).collect()),
+        }
+    }
+
+    fn texts(&self) -> Vec<Option<&str>> {
+        if let Self::Texts(texts) = self { texts.iter().map(Option::as_deref).collect() } else { Vec::new() }
+    }
+
+    fn value<'v>(&'v self, texts: &'v [Option<&'v str>]) -> Value<'v> {
+        match self {
+            Self::Integer(number) => Value::Integer(*number),
+            Self::Text(text) => Value::Text(text),
+            Self::Null(kind) => Value::Null(*kind),
+            Self::Integers(numbers) => Value::Integers(numbers),
+            Self::Texts(_) => Value::Texts(texts),
+        }
+    }
+}
+
+/// How many rows the last of several statements without parameters changed.
+pub(super) async fn changed(client: &Client, statements: &str) -> Result<u64, Error> {
+    let answers = client.simple_query(statements).await?;
+    let counts =
+        answers.iter().filter_map(|answer| if let SimpleQueryMessage::CommandComplete(rows) = answer { Some(*rows) } else { None });
+    Ok(counts.last().unwrap_or_default())
+}
+
+/// Sends `before` and then `next`, in this order and without waiting in between, and waits for all answers. Of `before` it is the last
+/// one, or the first error.
+pub(super) async fn in_turn<T>(before: Vec<Before<'_>>, next: impl Future<Output = T>) -> (Result<u64, Error>, T) {
+    let mut before: Vec<MaybeDone<Before<'_>>> = before.into_iter().map(maybe_done).collect();
+    let (mut next, mut answer) = (pin!(next), None);
+    // A statement is sent when it is polled for the first time.
+    let answer = poll_fn(|context| {
+        let mut is_answered = true;
+        for statement in &mut before {
+            is_answered &= Pin::new(statement).poll(context).is_ready();
+        }
+        if answer.is_none() {
+            answer = match next.as_mut().poll(context) {
+                Poll::Ready(found) => Some(found),
+                Poll::Pending => None,
+            };
+        }
+        answer.take_if(|_| is_answered).map_or(Poll::Pending, Poll::Ready)
+    })
+    .await;
+    let answers = before.iter_mut().filter_map(|statement| Pin::new(statement).take_output());
+    (answers.fold(Ok(0), Result::and), answer)
+}

@@ -1,0 +1,230 @@
+//! A ledger moves to another place, while nothing sends: every row of it, and what it is.
+//!
+//! The old one is marked before the new one is complete, so that there is no moment in which both could be sent from. A move that was
+//! interrupted leaves the old one marked and the new one empty, and is repeated.
+
+use super::{
+    LedgerOptions, LedgerPlace,
+    book::Book,
+    database::{Connection, Kind, Value},
+    error::{Fault, LedgerError, LedgerErrorKind},
+    meta::{self, MOVED_TO},
+    schema,
+    tables::{self, Table},
+};
+
+/// Rows that are read and written at a time.
+const PAGE: i64 = 2000;
+/// What of `meta` describes the ledger and not its place.
+const KEPT: [&str; 3] = ["seed", "epoch", "keys"];
+
+/// What was moved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// The rows of each table that had any.
+    pub tables: Vec<(&'static str, u64)>,
+}
+
+impl Moved {
+    /// All rows.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.tables.iter().map(|(_, rows)| rows).sum()
+    }
+}
+
+/// Moves everything that a ledger knows to another place, and marks the old one, from which nothing is sent any more. `told` hears of a
+/// table's name and of how many of its rows are copied.
+///
+/// # Errors
+/// When one of the two is in use, cannot be read or written, or the other place has a ledger that knows something already. Then the old
+/// one is as it was, or marked; the new one is empty.
+pub fn move_ledger(from: &LedgerPlace, to: &LedgerPlace, mut told: impl FnMut(&str, u64)) -> Result<Moved, LedgerError> {
+    let destination = name_for_ever(to);
+    if same(from, to) {
+        return Err(LedgerError::new(LedgerErrorKind::Conflict, format!("the ledger is at {from} already")));
+    }
+    // Where there is no ledger, none is made.
+    drop(schema::open_at_even_if_moved(from)?);
+    let mut old = Book::open_even_if_moved(from, LedgerOptions::default())?;
+    let mut new = Book::open(to, LedgerOptions::default())?;
+    let moved_to = old.read(|connection| meta::text(connection, MOVED_TO))?;
+    if new.read(knows_anything)? {
+        let message = match moved_to {
+            Some(place) if place == destination => format!("the ledger was moved to {place} already: name that from now on"),
+            _ => format!("the ledger at {to} knows of runs already, and two ledgers cannot be made one; name an empty schema or folder"),
+        };
+        return Err(LedgerError::new(LedgerErrorKind::Conflict, message));
+    }
+    if let Some(place) = moved_to.filter(|place| *place != destination) {
+        // The other move may have been completed there, and be in use.
+        return Err(LedgerError::new(
+            LedgerErrorKind::Conflict,
+            format!("the ledger at {from} was to be moved to {place}: repeat that, and move it on from there"),
+        ));
+    }
+    // The mark is durable before the rows are.
+    old.transaction(|connection| meta::set_text(connection, MOVED_TO, &destination))?;
+    let done = new.transaction(|target| old.read(|source| copy(source, target, &mut told)).map_err(Fault::Ledger));
+    if let Err(error) = &done
+        && error.kind != LedgerErrorKind::Undecided
+    {
+        // Nothing is there: the old one is what it was.
+        old.transaction(|connection| connection.execute("DELETE FROM meta WHERE key = ?1", [MOVED_TO]).map(drop))?;
+    }
+    old.close();
+    new.close();
+    done
+}
+
+/// What the old ledger calls the new place, wherever a command is run later: the URL without its password, or the whole path of the
+/// folder.
+fn name_for_ever(place: &LedgerPlace) -> String {
+    if place.database().is_some() {
+        return place.to_string();
+    }
+    let folder = place.state_dir();
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()).display().to_string()
+}
+
+/// Whether two places are one.
+fn same(from: &LedgerPlace, to: &LedgerPlace) -> bool {
+    match (from.database(), to.database()) {
+        (None, None) => {
+            let real = |place: &LedgerPlace| std::fs::canonicalize(place.state_dir()).unwrap_or_else(|_| place.state_dir().to_owned());
+            real(from) == real(to)
+        }
+        (Some(from), Some(to)) => from.to_string() == to.to_string(),
+        _ => false,
+    }
+}
+
+/// Whether a ledger knows of anybody: who was mailed, or who is not to be.
+pub(super) fn knows_anything(connection: &Connection) -> Result<bool, Fault> {
+    connection.value("SELECT EXISTS (SELECT 1 FROM runs) OR EXISTS (SELECT 1 FROM suppressions)", ())
+}
+
+/// Refuses a new ledger in a database while one of the state folder knows of people: they would be mailed again.
+pub(super) fn check_nothing_is_left_behind(location: &LedgerPlace, book: &mut Book) -> Result<(), LedgerError> {
+    if !schema::has_ledger(location.state_dir()) || book.read(knows_anything)? {
+        return Ok(());
+    }
+    let beside = LedgerPlace::from(location.state_dir());
+    let left = schema::open_at_even_if_moved(&beside)?;
+    let known = knows_anything(&left).and_then(|knows| Ok((knows, meta::text(&left, MOVED_TO)?.is_some())));
+    let (true, is_marked) = known.map_err(|fault| fault.at(&beside))? else { return Ok(()) };
+    let dir = location.state_dir().display();
+    let why = if is_marked {
+        format!("the ledger of {dir} was being moved, and did not arrive at {location}: repeat `mailfleet ledger move` with the same words")
+    } else {
+        format!(
+            "the ledger at {location} is new, and {beside} knows who was mailed: move that with `mailfleet ledger move --state {dir} --to URL`, or name another folder with --state"
+        )
+    };
+    Err(LedgerError::new(LedgerErrorKind::Conflict, why))
+}
+
+/// Copies all rows, and compares how many there are then.
+fn copy(source: &Connection, target: &Connection, told: &mut impl FnMut(&str, u64)) -> Result<Moved, Fault> {
+    let mut moved = Moved::default();
+    // A new ledger has nothing but what its opening wrote, none of which counts.
+    for table in tables::all().iter().rev() {
+        target.execute(&format!("DELETE FROM {}", table.name), ())?;
+    }
+    for key in KEPT {
+        if let Some(text) = meta::text(source, key)? {
+            match text.parse::<i64>() {
+                Ok(number) => meta::set(target, key, number)?,
+                Err(_) => meta::set_text(target, key, &text)?,
+            }
+        }
+    }
+    for table in tables::all() {
+        let rows = copy_table(source, target, &table, told)?;
+        let arrived: i64 = target.value(&format!("SELECT count(*) FROM {}", table.name), ())?;
+        if arrived.cast_unsigned() != rows {
+            return Err(Fault::conflict(format_args!("{arrived} of {rows} rows of {} have arrived", table.name)));
+        }
+        if rows > 0 {
+            moved.tables.push((table.name, rows));
+        }
+        if table.columns.first().is_some_and(|(column, _)| *column == "id") {
+            target.number_on(table.name)?;
+        }
+    }
+    Ok(moved)
+}
+
+/// A row, column by column.
+type Cells = Vec<Cell>;
+
+enum Cell {
+    Integer(Option<i64>),
+    Text(Option<String>),
+}
+
+impl Cell {
+    fn value(&self) -> Value<'_> {
+        match self {
+            Self::Integer(Some(number)) => Value::Integer(*number),
+            Self::Text(Some(text)) => Value::Text(text),
+            Self::Integer(None) => Value::Null(Kind::Integer),
+            Self::Text(None) => Value::Null(Kind::Text),
+        }
+    }
+}
+
+fn copy_table(source: &Connection, target: &Connection, table: &Table, told: &mut impl FnMut(&str, u64)) -> Result<u64, Fault> {
+    let (columns, key) = (Table::list(&table.columns), Table::list(table.key()));
+    let numbers: Vec<String> = (1..=table.key).map(|number| format!("?{number}")).collect();
+    let first = format!("SELECT {columns} FROM {} ORDER BY {key} LIMIT {PAGE}", table.name);
+    let next = format!("SELECT {columns} FROM {} WHERE ({key}) > ({}) ORDER BY {key} LIMIT {PAGE}", table.name, numbers.join(", "));
+    let (mut page, mut rows) = (read(source, &first, &[], table)?, 0_u64);
+    while let Some(last) = page.last() {
+        rows += page.len() as u64;
+        write(target, table, &page)?;
+        told(table.name, rows);
+        let after: Vec<Value<'_>> = last.iter().take(table.key).map(Cell::value).collect();
+        page = read(source, &next, &after, table)?;
+    }
+    Ok(rows)
+}
+
+fn read(connection: &Connection, sql: &str, after: &[Value<'_>], table: &Table) -> Result<Vec<Cells>, Fault> {
+    connection.all(sql, after, |row| {
+        let cell = |(index, (_, kind)): (usize, &(_, Kind))| match kind {
+            Kind::Integer => Ok(Cell::Integer(row.get(index)?)),
+            Kind::Text => Ok(Cell::Text(row.get(index)?)),
+        };
+        table.columns.iter().enumerate().map(cell).collect()
+    })
+}
+
+fn write(connection: &Connection, table: &Table, rows: &[Cells]) -> Result<(), Fault> {
+    let columns = Table::list(&table.columns);
+    let numbers: Vec<String> = (1..=table.columns.len()).map(|number| format!("?{number}")).collect();
+    let numbers = numbers.join(", ");
+    if matches!(connection, Connection::Postgres(_)) {
+        let integers: Vec<Vec<Option<i64>>> =
+            each_column(table, rows, |cell| if let Cell::Integer(number) = cell { *number } else { None });
+        let texts: Vec<Vec<Option<&str>>> =
+            each_column(table, rows, |cell| if let Cell::Text(text) = cell { text.as_deref() } else { None });
+        let of = |(at, (_, kind)): (usize, &(_, Kind))| match kind {
+            Kind::Integer => Value::Integers(&integers[at]),
+            Kind::Text => Value::Texts(&texts[at]),
+        };
+        let values: Vec<Value<'_>> = table.columns.iter().enumerate().map(of).collect();
+        let insert = format!("INSERT INTO {} ({columns}) SELECT * FROM unnest({numbers})", table.name);
+        return connection.execute(&insert, &*values).map(drop);
+    }
+    let mut insert = connection.prepare(&format!("INSERT INTO {} ({columns}) VALUES ({numbers})", table.name))?;
+    for row in rows {
+        let values: Vec<Value<'_>> = row.iter().map(Cell::value).collect();
+        insert.execute(&*values)?;
+    }
+    Ok(())
+}
+
+fn each_column<'r, T>(table: &Table, rows: &'r [Cells], of: impl Fn(&'r Cell) -> T + Copy) -> Vec<Vec<T>> {
+    (0..table.columns.len()).map(|at| rows.iter().filter_map(|row| row.get(at)).map(of).collect()).collect()
+}
