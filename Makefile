@@ -7,7 +7,7 @@ RELEASE := $(TARGET)/release/mailfleet
 # Said before a build that compiles every dependency.
 FIRST_BUILD = [ -e $(TARGET)/debug/mailfleet ] || echo "The first build compiles every dependency: about 4 minutes on two cores."
 
-.PHONY: help book pictures build cold-build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api bench-dkim bench-pages limits providers fuzz lint format setup clean demo-kubernetes kubernetes
+.PHONY: help book pictures build cold-build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api bench-dkim bench-pages limits providers soak fuzz lint format setup clean demo-kubernetes kubernetes
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -81,6 +81,9 @@ bench-dkim: build ## signing (RSA and Ed25519): a whole send against the library
 
 bench-pages: build ## what 500 live pages of the dashboard cost a campaign
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/pages.py $(ARGS)
+
+soak: build ## an hour with a change of the configuration each second, on SQLite and PostgreSQL: memory, handles, threads, length of turns
+	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/soak.py $(ARGS)
 
 bench-api: build ## vendors' APIs over round trips of 20 and 80 ms, against what is possible, singly and in batches
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) bench/api.py $(ARGS)

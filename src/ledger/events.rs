@@ -1,12 +1,12 @@
 //! What came back: events are matched to messages, counted once, and people are suppressed where they say so.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use super::{
-    database::{Connection, params},
+    database::{Connection, Value, params},
     error::{Fault, LedgerError},
     mailed::{Concerned, person},
     rollouts, standing, suppressions,
@@ -42,6 +42,7 @@ pub struct EventsReceipt {
 }
 
 /// A message that an event is about.
+#[derive(Clone)]
 struct Found {
     run: i64,
     namespace: Arc<str>,
@@ -76,6 +77,7 @@ impl Writer {
             let mut page = Page {
                 connection,
                 concerned,
+                messages: messages(connection, events, ledger)?,
                 sent: HashMap::new(),
                 ledger,
                 seed,
@@ -93,11 +95,56 @@ impl Writer {
     }
 }
 
+/// A message that an event refers to.
+struct Message {
+    found: Found,
+    fate: Option<Fate>,
+    /// The server's name.
+    server: Option<String>,
+}
+
+/// The row of a message: run, partition, number.
+fn key(reference: MessageReference) -> [i64; 3] {
+    [i64::from(reference.run), i64::from(reference.partition), i64::from(reference.seq)]
+}
+
+/// The messages that events refer to, of those that are there.
+fn messages(connection: &Connection, events: &[Event], ledger: u32) -> Result<HashMap<[i64; 3], Message>, Fault> {
+    let references = events.iter().filter_map(|event| match &event.message {
+        MessageIdentity::Reference { reference, .. } if reference.ledger == ledger => Some(key(*reference)),
+        _ => None,
+    });
+    let keys: BTreeSet<[i64; 3]> = references.collect();
+    let found = connection.row_of_each(
+        "SELECT r.namespace, r.topic, m.recipient, m.server_id, m.state, s.name, m.updated_at_ms, m.run_id, m.partition, m.seq
+         FROM messages m JOIN runs r ON r.id = m.run_id LEFT JOIN servers s ON s.id = m.server_id
+         WHERE m.run_id = ?1 AND m.partition = ?2 AND m.seq = ?3",
+        keys.iter().map(|key| key.map(Value::Integer).to_vec()),
+        |row| {
+            let (state, at_ms): (i64, i64) = (row.get(4)?, row.get(6)?);
+            let found = Found {
+                run: row.get(7)?,
+                namespace: row.get::<String>(0)?.into(),
+                topic: row.get::<Option<String>>(1)?.map(Into::into),
+                partition: row.get(8)?,
+                seq: row.get(9)?,
+                person: canonical(&row.get::<String>(2)?).into_owned(),
+                server: row.get(3)?,
+                accepted_at_ms: (state == Fate::Accepted.number()).then_some(at_ms),
+            };
+            Ok(Message { found, fate: Fate::from_number(state), server: row.get(5)? })
+        },
+    )?;
+    Ok(keys.into_iter().zip(found).filter_map(|(key, found)| Some((key, found?))).collect())
+}
+
 /// A batch of events while it is being written.
 struct Page<'a> {
     connection: &'a Connection,
     /// In which namespaces people are left out of whom an event without a message came.
     concerned: &'a Concerned,
+    /// The messages that events refer to.
+    messages: HashMap<[i64; 3], Message>,
     /// What servers have sent, of those that were asked for.
     sent: HashMap<String, Arc<[SentRun]>>,
     ledger: u32,
@@ -112,7 +159,7 @@ impl Page<'_> {
         match &event.message {
             MessageIdentity::Reference { reference, server } => {
                 let server = server.as_ref().map(ToString::to_string);
-                match self.message(*reference, server.as_deref())? {
+                match self.message(*reference, server.as_deref()) {
                     Some(found) => self.of_message(event, &found),
                     None => self.unmatched(),
                 }
@@ -186,34 +233,11 @@ impl Page<'_> {
     }
 
     /// The message of a reference, if it may have left, and by this server.
-    fn message(&self, reference: MessageReference, server: Option<&str>) -> Result<Option<Found>, Fault> {
-        if reference.ledger != self.ledger {
-            return Ok(None);
-        }
-        let mut statement = self.connection.prepare(
-            "SELECT r.namespace, r.topic, m.recipient, m.server_id, m.state, s.name, m.updated_at_ms FROM messages m
-             JOIN runs r ON r.id = m.run_id LEFT JOIN servers s ON s.id = m.server_id
-             WHERE m.run_id = ?1 AND m.partition = ?2 AND m.seq = ?3",
-        )?;
-        let key = [i64::from(reference.run), i64::from(reference.partition), i64::from(reference.seq)];
-        let found = statement.row(key, |row| {
-            let found = Found {
-                run: key[0],
-                namespace: row.get::<String>(0)?.into(),
-                topic: row.get::<Option<String>>(1)?.map(Into::into),
-                partition: key[1],
-                seq: key[2],
-                person: canonical(&row.get::<String>(2)?).into_owned(),
-                server: row.get(3)?,
-                accepted_at_ms: if row.get::<i64>(4)? == Fate::Accepted.number() { row.get(6)? } else { None },
-            };
-            Ok((found, row.get::<i64>(4)?, row.get::<Option<String>>(5)?))
-        })?;
-        Ok(found.and_then(|(found, state, name)| {
-            let may_have_left = !matches!(Fate::from_number(state), None | Some(Fate::RenderFailed | Fate::Withdrawn | Fate::Suppressed));
-            let is_its = server.is_none_or(|server| name.as_deref() == Some(server));
-            (may_have_left && is_its).then_some(found)
-        }))
+    fn message(&self, reference: MessageReference, server: Option<&str>) -> Option<Found> {
+        let Message { found, fate, server: name } = self.messages.get(&key(reference)).filter(|_| reference.ledger == self.ledger)?;
+        let may_have_left = !matches!(fate, None | Some(Fate::RenderFailed | Fate::Withdrawn | Fate::Suppressed));
+        let is_its = server.is_none_or(|server| name.as_deref() == Some(server));
+        (may_have_left && is_its).then(|| found.clone())
     }
 
     fn is_run_of(&self, run: u32, namespace: &str) -> Result<bool, Fault> {
@@ -264,16 +288,15 @@ impl Page<'_> {
             EventKind::Complaint => "UPDATE runs SET complained = complained + 1 WHERE id = ?1",
             EventKind::Unsubscribed => "UPDATE runs SET unsubscribed = unsubscribed + 1 WHERE id = ?1",
         };
-        self.connection.prepare(column)?.execute([run])?;
+        self.connection.post(column, [run])?;
         if matches!(event.kind, EventKind::HardBounce | EventKind::Complaint) {
             rollouts::count(self.connection, run, row.1, event.kind == EventKind::HardBounce)?;
         }
-        self.connection
-            .prepare(
-                "INSERT INTO feedback (hour, run_id, server_id, kind, count) VALUES (?1, ?2, ?3, ?4, 1)
-                 ON CONFLICT (hour, run_id, server_id, kind) DO UPDATE SET count = feedback.count + 1",
-            )?
-            .execute([self.now_ms.div_euclid(HOUR_MS), run, server.unwrap_or(0), kind])?;
+        self.connection.post(
+            "INSERT INTO feedback (hour, run_id, server_id, kind, count) VALUES (?1, ?2, ?3, ?4, 1)
+             ON CONFLICT (hour, run_id, server_id, kind) DO UPDATE SET count = feedback.count + 1",
+            [self.now_ms.div_euclid(HOUR_MS), run, server.unwrap_or(0), kind],
+        )?;
         Ok(true)
     }
 

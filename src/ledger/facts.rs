@@ -124,8 +124,7 @@ impl Facts for RecordedFacts {
 
     async fn runs(&self, keys: Vec<RunKey>) -> Result<Vec<Option<RunRecord>>, LedgerError> {
         let absent = vec![None; keys.len()];
-        self.ask(absent, move |reader| reader.read(|connection| keys.iter().map(|key| super::runs::find_run(connection, key)).collect()))
-            .await
+        self.ask(absent, move |reader| reader.read(|connection| super::runs::find_runs(connection, &keys))).await
     }
 
     async fn alike(&self, asked: Vec<SentAlike>) -> Result<Vec<Arc<[String]>>, LedgerError> {

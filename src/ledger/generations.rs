@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Generation, SentAlike, SpecHash,
-    database::{Connection, params},
+    database::{Connection, Value, params},
     error::{Fault, LedgerError},
     writer::Writer,
 };
@@ -22,22 +22,21 @@ impl Writer {
             return Ok(unchanged);
         }
         self.book.transaction(|connection| {
-            let mut statement = connection.prepare(
+            let each = specs.iter().map(|spec| {
+                let mut values = named(spec);
+                values.extend([Value::Integer(spec.spec_hash.cast_signed()), Value::Integer(now_ms)]);
+                values
+            });
+            let written = connection.row_of_each(
                 "INSERT INTO objects (kind, namespace, name, spec_hash, generation, created_at_ms) VALUES (?1, ?2, ?3, ?4, 1, ?5)
                  ON CONFLICT (kind, namespace, name) DO UPDATE
                  SET generation = CASE WHEN objects.spec_hash = excluded.spec_hash THEN objects.generation ELSE objects.generation + 1 END,
                     spec_hash = excluded.spec_hash
                  RETURNING generation, created_at_ms",
+                each,
+                |row| Ok(Generation { number: row.get(0)?, created_at_ms: row.get(1)? }),
             )?;
-            let mut generations = Vec::with_capacity(specs.len());
-            for spec in specs {
-                let (key, hash) = (&spec.key, spec.spec_hash.cast_signed());
-                let written = statement.row(params![spec.kind, key.namespace, key.name, hash, now_ms], |row| {
-                    Ok(Generation { number: row.get(0)?, created_at_ms: row.get(1)? })
-                })?;
-                generations.push(written.unwrap_or(first(now_ms)));
-            }
-            Ok(generations)
+            Ok(written.into_iter().map(|written| written.unwrap_or(first(now_ms))).collect())
         })
     }
 }
@@ -90,15 +89,17 @@ pub(super) const fn first(now_ms: i64) -> Generation {
 
 /// The recorded generation of each object, with the hash of its spec.
 fn recorded(connection: &Connection, specs: &[SpecHash]) -> Result<Vec<Option<(Generation, u64)>>, Fault> {
-    let mut statement =
-        connection.prepare("SELECT generation, created_at_ms, spec_hash FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3")?;
-    let mut recorded = Vec::with_capacity(specs.len());
-    for SpecHash { kind, key, .. } in specs {
-        let found = statement.row(params![kind, key.namespace, key.name], |row| {
+    connection.row_of_each(
+        "SELECT generation, created_at_ms, spec_hash FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
+        specs.iter().map(|spec| named(spec)),
+        |row| {
             let generation = Generation { number: row.get(0)?, created_at_ms: row.get(1)? };
             Ok((generation, row.get::<i64>(2)?.cast_unsigned()))
-        })?;
-        recorded.push(found);
-    }
-    Ok(recorded)
+        },
+    )
+}
+
+/// The key of an object as values.
+fn named(spec: &SpecHash) -> Vec<Value<'_>> {
+    params![spec.kind, spec.key.namespace, spec.key.name].to_vec()
 }

@@ -106,33 +106,22 @@ impl Writer {
 }
 
 fn write(connection: &Connection, transitions: &[Transition], of_object: i64, all: i64) -> Result<(), Fault> {
-    let mut insert = connection.prepare(
-        "INSERT INTO history (at_ms, kind, namespace, name, generation, what, status, state, reason, message)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?;
-    let mut trim = connection.prepare(
-        "DELETE FROM history WHERE kind = ?1 AND namespace = ?2 AND name = ?3 AND id <= (SELECT id FROM history
-            WHERE kind = ?1 AND namespace = ?2 AND name = ?3 ORDER BY id DESC LIMIT 1 OFFSET ?4)",
-    )?;
     for one in transitions {
         let (namespace, name) = (&*one.key.namespace, &*one.key.name);
+        let Transition { at_ms, kind, generation, what, status, state, reason, .. } = one;
         let message = bound::bounded(one.message.as_str().into(), MESSAGE_MAX);
-        insert.execute(params![
-            one.at_ms,
-            one.kind,
-            namespace,
-            name,
-            one.generation,
-            one.what,
-            one.status,
-            one.state,
-            one.reason,
-            message
-        ])?;
-        trim.execute(params![one.kind, namespace, name, of_object])?;
+        connection.post(
+            "INSERT INTO history (at_ms, kind, namespace, name, generation, what, status, state, reason, message)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            params![at_ms, kind, namespace, name, generation, what, status, state, reason, message],
+        )?;
+        connection.post(
+            "DELETE FROM history WHERE kind = ?1 AND namespace = ?2 AND name = ?3 AND id <= (SELECT id FROM history
+                WHERE kind = ?1 AND namespace = ?2 AND name = ?3 ORDER BY id DESC LIMIT 1 OFFSET ?4)",
+            params![kind, namespace, name, of_object],
+        )?;
     }
-    connection.prepare("DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?1")?.execute([all])?;
-    Ok(())
+    connection.post("DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?1", [all])
 }
 
 /// Takes a person's address out of what was recorded, however it is written there; `person` is the canonical form.

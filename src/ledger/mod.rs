@@ -217,7 +217,7 @@ impl Ledger {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        self.call(move |writer| writer.book.read(|connection| keys.iter().map(|key| runs::find_run(connection, key)).collect())).await
+        self.call(move |writer| writer.book.read(|connection| runs::find_runs(connection, &keys))).await
     }
 
     /// The campaigns that sent alike, for each run that is asked for; of those of one kind, all within the same time.

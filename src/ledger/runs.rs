@@ -1,6 +1,9 @@
 //! The writer's work besides the hot path: runs, due messages, counts, bad rows.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use super::{
     AudienceRead, BadRow, Changes, DueMessage, RunCounts, RunId, RunKey, RunRecord, RunStart, ServerCounts, ServerDay, ServerId,
@@ -20,7 +23,7 @@ use crate::{
 };
 
 /// The most bad rows of a run that are kept.
-const BAD_ROWS_MAX: u64 = 1000;
+const BAD_ROWS_MAX: usize = 1000;
 /// The most characters that are kept of what is wrong with a row.
 const BAD_ROW_CHARS: usize = 500;
 /// The reply of a message whose process ended before the server's answer.
@@ -195,15 +198,16 @@ impl Writer {
         self.book.transaction(|connection| {
             // Rows that have been fixed since are no longer named.
             connection.execute("DELETE FROM bad_rows WHERE run_id = ?1", [run.0])?;
-            let mut kept = 0;
-            let mut statement =
-                connection.prepare("INSERT INTO bad_rows (run_id, line, what) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?;
+            let mut kept = BTreeSet::new();
             for row in rows {
-                if kept >= BAD_ROWS_MAX {
+                if kept.len() >= BAD_ROWS_MAX {
                     break;
                 }
                 let what = shortened(&row.what, BAD_ROW_CHARS);
-                kept += statement.execute(params![run.0, row.line.cast_signed(), what])?;
+                if kept.insert((row.line, what)) {
+                    let insert = "INSERT INTO bad_rows (run_id, line, what) VALUES (?1, ?2, ?3)";
+                    connection.post(insert, params![run.0, row.line.cast_signed(), what])?;
+                }
             }
             Ok(())
         })
@@ -290,11 +294,8 @@ fn count_as_written(connection: &Connection, run: RunId, left: &[LeftClaim], sta
             add_usage(connection, key, to, 1)?;
         }
         // One that waits for its recipient to be read is counted from this time on.
-        connection.prepare("UPDATE messages SET updated_at_ms = ?3 WHERE run_id = ?1 AND partition = 0 AND seq = ?2")?.execute(params![
-            run.0,
-            claim.seq.cast_signed(),
-            now_ms
-        ])?;
+        let touch = "UPDATE messages SET updated_at_ms = ?3 WHERE run_id = ?1 AND partition = 0 AND seq = ?2";
+        connection.post(touch, [run.0, claim.seq.cast_signed(), now_ms])?;
     }
     Ok(())
 }
@@ -313,12 +314,11 @@ fn resolve(
         match when_unknown {
             WhenOutcomeIsUnknown::Skip => end_as_unknown(connection, &mut changes, (run, claim.seq), Fate::Claimed, claim.server, now_ms)?,
             WhenOutcomeIsUnknown::Resend if claim.has_fields => {
-                connection
-                    .prepare(
-                        "UPDATE messages SET state = 2, updated_at_ms = ?3, next_attempt_at_ms = ?3, resent = resent + 1
-                         WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
-                    )?
-                    .execute([run.0, claim.seq.cast_signed(), now_ms])?;
+                connection.post(
+                    "UPDATE messages SET state = 2, updated_at_ms = ?3, next_attempt_at_ms = ?3, resent = resent + 1
+                     WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
+                    [run.0, claim.seq.cast_signed(), now_ms],
+                )?;
                 changes.add(run, Fate::Claimed, None, -1);
                 changes.add(run, Fate::Deferred, None, 1);
                 changes.add_resent(run, 1);
@@ -340,12 +340,12 @@ fn end_as_unknown(
     server: Option<i64>,
     now_ms: i64,
 ) -> Result<(), Fault> {
-    connection
-        .prepare(
-            "UPDATE messages SET state = 5, updated_at_ms = ?3, reply = coalesce(reply, ?4), fields = NULL, refusals = NULL
-             WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
-        )?
-        .execute(params![run.0, seq.cast_signed(), now_ms, LEFT])?;
+    let seq = seq.cast_signed();
+    connection.post(
+        "UPDATE messages SET state = 5, updated_at_ms = ?3, reply = coalesce(reply, ?4), fields = NULL, refusals = NULL
+         WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
+        params![run.0, seq, now_ms, LEFT],
+    )?;
     changes.add(run, from, None, -1);
     changes.add(run, Fate::Unknown, server, 1);
     Ok(())
@@ -353,12 +353,11 @@ fn end_as_unknown(
 
 /// Withdraws a message whose row is gone from the audience, and which was certainly not mailed.
 fn withdraw(connection: &Connection, changes: &mut Changes, (run, seq): (RunId, u64), from: Fate, now_ms: i64) -> Result<(), Fault> {
-    connection
-        .prepare(
-            "UPDATE messages SET state = 8, updated_at_ms = ?3, fields = NULL, refusals = NULL
-             WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
-        )?
-        .execute([run.0, seq.cast_signed(), now_ms])?;
+    connection.post(
+        "UPDATE messages SET state = 8, updated_at_ms = ?3, fields = NULL, refusals = NULL
+         WHERE run_id = ?1 AND partition = 0 AND seq = ?2",
+        [run.0, seq.cast_signed(), now_ms],
+    )?;
     changes.add(run, from, None, -1);
     changes.add(run, Fate::Withdrawn, None, 1);
     Ok(())
@@ -366,9 +365,13 @@ fn withdraw(connection: &Connection, changes: &mut Changes, (run, seq): (RunId, 
 
 /// The record of a run.
 pub(super) fn find_run(connection: &Connection, key: &RunKey) -> Result<Option<RunRecord>, Fault> {
-    let mut statement =
-        connection.prepare(&format!("{RECORD}, {} {FROM} WHERE namespace = ?1 AND campaign = ?2 AND run = ?3", rollouts::COLUMNS))?;
-    statement.row([&key.namespace, &key.campaign, &key.run], record)
+    Ok(find_runs(connection, std::slice::from_ref(key))?.pop().flatten())
+}
+
+/// The records of runs, in the order of their keys.
+pub(super) fn find_runs(connection: &Connection, keys: &[RunKey]) -> Result<Vec<Option<RunRecord>>, Fault> {
+    let sql = format!("{RECORD}, {} {FROM} WHERE namespace = ?1 AND campaign = ?2 AND run = ?3", rollouts::COLUMNS);
+    connection.row_of_each(&sql, keys.iter().map(|key| params![key.namespace, key.campaign, key.run].to_vec()), record)
 }
 
 /// The records of all runs, oldest first.

@@ -1,13 +1,10 @@
 //! What came of the messages of each server, and the pauses of servers of which too much came back.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Changes, RunId,
-    database::{Connection, Row, params},
+    database::{Connection, Row, Value, params},
     error::{Fault, LedgerError},
     writer::{RunState, Writer},
 };
@@ -173,20 +170,17 @@ pub(super) fn standings(connection: &Connection, asked: &[StandingOf]) -> Result
     }
     drop(rows);
     pauses(connection, &mut records)?;
-    for StandingOf { server, since_ms, since_day } in asked {
-        // Of most servers of a large fleet nothing is asked.
-        if since_ms.is_none() && since_day.is_none() && !records.contains_key(server) {
-            continue;
-        }
-        let id = connection.row("SELECT id FROM servers WHERE name = ?1", [server], |row| row.get(0))?;
-        let Some(id) = id else { continue };
+    // Of most servers of a large fleet nothing is asked.
+    let asked = asked.iter().filter(|asked| asked.since_ms.is_some() || asked.since_day.is_some() || records.contains_key(&asked.server));
+    let asked: Vec<&StandingOf> = asked.collect();
+    let names = asked.iter().map(|asked| params![asked.server].to_vec());
+    let ids: Vec<Option<i64>> = connection.row_of_each("SELECT id FROM servers WHERE name = ?1", names, |row| row.get(0))?;
+    let known: Vec<(i64, &StandingOf)> = ids.into_iter().zip(asked).filter_map(|(id, asked)| Some((id?, asked))).collect();
+    results(connection, &known, &mut records)?;
+    days(connection, &known, &mut records)?;
+    for (id, StandingOf { server, .. }) in known {
         let standing = &mut records.entry(server.clone()).or_default().standing;
-        if let Some(since_ms) = since_ms {
-            standing.results = results(connection, id, since_ms.div_euclid(HOUR_MS) * HOUR_MS)?;
-        }
-        if let Some(since_day) = since_day {
-            standing.days = days(connection, id, *since_day)?;
-        }
+        // Few have returned from a pause.
         if let Some(returned) = &mut standing.returned {
             returned.taken = taken(connection, id, returned.at_ms)?;
         }
@@ -223,18 +217,34 @@ fn pauses(connection: &Connection, records: &mut BTreeMap<String, ServerRecord>)
     Ok(())
 }
 
-fn results(connection: &Connection, server: i64, since_ms: i64) -> Result<BTreeMap<Arc<str>, Judged>, Fault> {
-    let mut statement = connection.prepare(SINCE)?;
-    statement.all([server, since_ms], |row| Ok((row.get::<String>(0)?.into(), judged(row)?)))
+/// Adds the results of servers of which they are asked.
+fn results(connection: &Connection, known: &[(i64, &StandingOf)], records: &mut BTreeMap<String, ServerRecord>) -> Result<(), Fault> {
+    let asked: Vec<(i64, &StandingOf, i64)> =
+        known.iter().filter_map(|(id, asked)| Some((*id, *asked, asked.since_ms?.div_euclid(HOUR_MS) * HOUR_MS))).collect();
+    let each = asked.iter().map(|(id, _, since_ms)| vec![Value::Integer(*id), Value::Integer(*since_ms)]);
+    let found = connection.all_of_each(SINCE, each, |row| Ok((row.get::<String>(0)?.into(), judged(row)?)))?;
+    for ((_, asked, _), found) in asked.iter().zip(found) {
+        records.entry(asked.server.clone()).or_default().standing.results = found.into_iter().collect();
+    }
+    Ok(())
 }
 
-fn days(connection: &Connection, server: i64, since_day: i64) -> Result<BTreeMap<i64, Judged>, Fault> {
-    let mut statement = connection.prepare(
+/// Adds the days of servers of which they are asked.
+fn days(connection: &Connection, known: &[(i64, &StandingOf)], records: &mut BTreeMap<String, ServerRecord>) -> Result<(), Fault> {
+    let asked: Vec<(i64, &StandingOf, i64)> =
+        known.iter().filter_map(|(id, asked)| Some((*id, *asked, asked.since_day?.saturating_mul(DAY_MS)))).collect();
+    let each = asked.iter().map(|(id, _, from_ms)| vec![Value::Integer(*id), Value::Integer(*from_ms)]);
+    let found = connection.all_of_each(
         "SELECT from_ms / 86400000, CAST(sum(accepted) AS BIGINT), CAST(sum(rejected) AS BIGINT), CAST(sum(bounced) AS BIGINT),
             CAST(sum(complained) AS BIGINT) FROM results
          WHERE server_id = ?1 AND from_ms >= ?2 GROUP BY 1",
+        each,
+        |row| Ok((row.get(0)?, judged(row)?)),
     )?;
-    statement.all([server, since_day.saturating_mul(DAY_MS)], |row| Ok((row.get(0)?, judged(row)?)))
+    for ((_, asked, _), found) in asked.iter().zip(found) {
+        records.entry(asked.server.clone()).or_default().standing.days = found.into_iter().collect();
+    }
+    Ok(())
 }
 
 /// The four sums behind the first column.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     Claim, RunId,
-    database::{Connection, Row, Value, params},
+    database::{Connection, Row, Value},
     error::{Fault, LedgerError},
     writer::{RunState, Suppressing, Writer},
 };
@@ -17,6 +17,10 @@ use crate::{
 
 /// The most characters of a detail that are kept.
 const DETAIL_CHARS: usize = 250;
+const ADD: &str = "INSERT INTO suppressions (namespace, person, topic, reason, at_ms, source, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    ON CONFLICT DO NOTHING";
+/// The columns of its key.
+const KEY_COLUMNS: usize = 4;
 /// What keys are derived for.
 const PURPOSE: &str = "forgotten person";
 /// The bytes of a hash that are kept.
@@ -50,12 +54,11 @@ impl Writer {
 
     /// Adds to the list; returns how many were not in it.
     pub(super) fn suppress(&mut self, suppressions: &[Suppression]) -> Result<u64, LedgerError> {
+        let people: Vec<String> = suppressions.iter().map(|suppression| suppression.person.text()).collect();
         let added = self.book.transaction(|connection| {
-            let mut added = 0;
-            for suppression in suppressions {
-                added += u64::from(add(connection, suppression)?);
-            }
-            Ok(added)
+            let each = suppressions.iter().zip(&people).map(|(suppression, person)| columns(suppression, person));
+            let added = connection.row_of_each(&format!("{ADD} RETURNING 1"), each, |_| Ok(()))?;
+            Ok(added.iter().flatten().count() as u64)
         })?;
         self.note_suppressed(suppressions.iter());
         Ok(added)
@@ -63,38 +66,31 @@ impl Writer {
 
     /// Removes from the list what has the same namespace, person, topic and reason; returns how many there were.
     pub(super) fn unsuppress(&mut self, suppressions: &[Suppression]) -> Result<u64, LedgerError> {
+        let people: Vec<String> = suppressions.iter().map(|suppression| suppression.person.text()).collect();
         self.book.transaction(|connection| {
-            let mut removed = 0;
-            let mut statement =
-                connection.prepare("DELETE FROM suppressions WHERE namespace = ?1 AND person = ?2 AND topic = ?3 AND reason = ?4")?;
-            for suppression in suppressions {
-                let Suppression { namespace, person, topic, reason, .. } = suppression;
-                let (person, topic) = (person.text(), topic.as_deref().unwrap_or_default());
-                removed += statement.execute(params![namespace, person, topic, reason.as_str()])?;
-            }
-            Ok(removed)
+            let each = suppressions.iter().zip(&people).map(|(suppression, person)| {
+                let mut values = columns(suppression, person);
+                values.truncate(KEY_COLUMNS);
+                values
+            });
+            let remove = "DELETE FROM suppressions WHERE namespace = ?1 AND person = ?2 AND topic = ?3 AND reason = ?4 RETURNING 1";
+            let removed = connection.row_of_each(remove, each, |_| Ok(()))?;
+            Ok(removed.iter().flatten().count() as u64)
         })
     }
 }
 
 /// Adds a suppression, unless it is there; returns whether it was added.
 pub(super) fn add(connection: &Connection, suppression: &Suppression) -> Result<bool, Fault> {
-    let Suppression { namespace, person, topic, reason, at_ms, source, detail } = suppression;
-    let mut statement = connection.prepare(
-        "INSERT INTO suppressions (namespace, person, topic, reason, at_ms, source, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT DO NOTHING",
-    )?;
-    let topic = topic.as_deref().unwrap_or_default();
-    let added = statement.execute(params![
-        namespace.as_ref(),
-        person.text(),
-        topic,
-        reason.as_str(),
-        at_ms,
-        source.as_ref(),
-        shortened(detail, DETAIL_CHARS)
-    ])?;
-    Ok(added == 1)
+    Ok(connection.execute(ADD, &*columns(suppression, &suppression.person.text()))? == 1)
+}
+
+/// A suppression as the columns of its table, of which the first four are the key; `person` is its text.
+fn columns<'s>(suppression: &'s Suppression, person: &'s str) -> Vec<Value<'s>> {
+    let Suppression { namespace, topic, reason, at_ms, source, detail, .. } = suppression;
+    let key = [&**namespace, person, topic.as_deref().unwrap_or_default(), reason.as_str()].map(Value::Text);
+    let others = [Value::Integer(*at_ms), Value::Text(source), Value::Text(shortened(detail, DETAIL_CHARS))];
+    key.into_iter().chain(others).collect()
 }
 
 /// Why the recipient of a claim is not mailed.

@@ -56,11 +56,9 @@ pub(super) fn write_usage(connection: &Connection, commit: &Commit, seqs: &[Opti
 
 /// Adds to the usage of a key in a minute.
 pub(in crate::ledger) fn add_usage(connection: &Connection, key: &str, minute: i64, by: i64) -> Result<(), Fault> {
-    connection
-        .prepare(
-            "INSERT INTO usage (minute, key, count) VALUES (?1, ?2, ?3)
-             ON CONFLICT (minute, key) DO UPDATE SET count = usage.count + excluded.count",
-        )?
-        .execute(params![minute, key, by])?;
-    Ok(())
+    connection.post(
+        "INSERT INTO usage (minute, key, count) VALUES (?1, ?2, ?3)
+         ON CONFLICT (minute, key) DO UPDATE SET count = usage.count + excluded.count",
+        params![minute, key, by],
+    )
 }

@@ -166,6 +166,37 @@ impl Connection {
         self.prepare(sql)?.row(values, read)
     }
 
+    /// Every row of a query for each of many lists of values. A database elsewhere gets them together.
+    pub(super) fn all_of_each<'v, T>(
+        &self,
+        sql: &str,
+        each: impl IntoIterator<Item = Vec<Value<'v>>>,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, Fault>,
+    ) -> Result<Vec<Vec<T>>, Fault> {
+        match self {
+            Self::Sqlite(_) => {
+                let mut statement = self.prepare(sql)?;
+                each.into_iter().map(|values| statement.all(&*values, &mut read)).collect()
+            }
+            Self::Postgres(session) => {
+                let each: Vec<Vec<Value<'v>>> = each.into_iter().collect();
+                let found = session.query_each(sql, &each)?;
+                found.iter().map(|rows| rows.iter().map(|row| read(&Row::Postgres(row))).collect()).collect()
+            }
+        }
+    }
+
+    /// The first row, if there is one, of a query for each of many lists of values.
+    pub(super) fn row_of_each<'v, T>(
+        &self,
+        sql: &str,
+        each: impl IntoIterator<Item = Vec<Value<'v>>>,
+        read: impl FnMut(&Row<'_>) -> Result<T, Fault>,
+    ) -> Result<Vec<Option<T>>, Fault> {
+        let found = self.all_of_each(sql, each, read)?;
+        Ok(found.into_iter().map(|rows| rows.into_iter().next()).collect())
+    }
+
     /// The row of a query that always has one.
     pub(super) fn value<T: Column>(&self, sql: &str, values: impl Values) -> Result<T, Fault> {
         let found = self.row(sql, values, |row| row.get(0))?;

@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use futures::FutureExt as _;
 use tokio_postgres::{
     Client, Error,
     error::SqlState,
@@ -26,13 +27,16 @@ pub(in crate::ledger) use self::translate::tables;
 use self::{
     connect::wait,
     translate::translated,
-    turn::{Posted, in_turn},
+    turn::{Posted, in_order, in_turn},
 };
 use super::{Kind, Value};
 use crate::ledger::error::{Fault, LedgerError, LedgerErrorKind};
 
 /// How long a statement is waited for: a little longer than the database lets it run.
 const ANSWER_TIMEOUT: Duration = connect::STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(10));
+
+/// Executions of a statement that are on their way at a time.
+const EACH_MAX: usize = 256;
 
 /// A connection, with its compiled statements.
 pub(in crate::ledger) struct Session {
@@ -162,11 +166,35 @@ impl Session {
         self.open_with(self.client.query(&statement, &values))
     }
 
-    /// Has a statement sent with the next one that is waited for.
+    /// A query once for each list of values, some hundred at a time.
+    pub(super) fn query_each(&self, sql: &str, each: &[Vec<Value<'_>>]) -> Result<Vec<Vec<tokio_postgres::Row>>, Fault> {
+        self.open_now()?;
+        let mut found = Vec::with_capacity(each.len());
+        for some in each.chunks(EACH_MAX) {
+            let Some(first) = some.first() else { continue };
+            let statement = self.statement(sql, first)?;
+            let values: Vec<Vec<&(dyn ToSql + Sync)>> =
+                some.iter().map(|values| values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()).collect();
+            let sent = values.iter().map(|values| self.client.query(&statement, values).boxed()).collect();
+            let answers = self.together(async { in_order(sent).await.into_iter().collect::<Result<Vec<_>, _>>() })?;
+            found.extend(answers);
+        }
+        Ok(found)
+    }
+
+    /// Has a statement sent with the next one that is waited for, or once many wait.
     pub(in crate::ledger) fn post(&self, sql: &str, values: &[Value<'_>]) -> Result<(), Fault> {
         let statement = self.statement(sql, values)?;
-        self.posted.borrow_mut().push(Posted::new(statement, values));
-        Ok(())
+        let waiting = {
+            let mut posted = self.posted.borrow_mut();
+            posted.push(Posted::new(statement, values));
+            posted.len()
+        };
+        if waiting < EACH_MAX {
+            return Ok(());
+        }
+        self.open_now()?;
+        self.together(std::future::ready(Ok(())))
     }
 
     /// Sends the beginning of the transaction, unless that was done.

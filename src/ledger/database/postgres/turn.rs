@@ -1,12 +1,8 @@
 //! Statements that are sent one behind the other, without waiting for answers in between: a round trip for all of them.
 
-use std::{
-    future::poll_fn,
-    pin::{Pin, pin},
-    task::Poll,
-};
+use std::{future::poll_fn, pin::Pin, task::Poll};
 
-use futures::future::{BoxFuture, MaybeDone, maybe_done};
+use futures::future::{BoxFuture, MaybeDone, join, maybe_done};
 use tokio_postgres::{Client, Error, SimpleQueryMessage, Statement, types::ToSql};
 
 use super::super::{Kind, Value};
@@ -82,23 +78,21 @@ pub(super) async fn changed(client: &Client, statements: &str) -> Result<u64, Er
 /// Sends `before` and then `next`, in this order and without waiting in between, and waits for all answers. Of `before` it is the last
 /// one, or the first error.
 pub(super) async fn in_turn<T>(before: Vec<Before<'_>>, next: impl Future<Output = T>) -> (Result<u64, Error>, T) {
-    let mut before: Vec<MaybeDone<Before<'_>>> = before.into_iter().map(maybe_done).collect();
-    let (mut next, mut answer) = (pin!(next), None);
-    // A statement is sent when it is polled for the first time.
-    let answer = poll_fn(|context| {
+    let (answers, next) = join(in_order(before), next).await;
+    (answers.into_iter().fold(Ok(0), Result::and), next)
+}
+
+/// Sends statements in their order and without waiting in between, and waits for all answers.
+pub(super) async fn in_order<T>(statements: Vec<BoxFuture<'_, T>>) -> Vec<T> {
+    let mut statements: Vec<MaybeDone<BoxFuture<'_, T>>> = statements.into_iter().map(maybe_done).collect();
+    // Each is sent when it is polled for the first time.
+    poll_fn(|context| {
         let mut is_answered = true;
-        for statement in &mut before {
+        for statement in &mut statements {
             is_answered &= Pin::new(statement).poll(context).is_ready();
         }
-        if answer.is_none() {
-            answer = match next.as_mut().poll(context) {
-                Poll::Ready(found) => Some(found),
-                Poll::Pending => None,
-            };
-        }
-        answer.take_if(|_| is_answered).map_or(Poll::Pending, Poll::Ready)
+        if is_answered { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-    let answers = before.iter_mut().filter_map(|statement| Pin::new(statement).take_output());
-    (answers.fold(Ok(0), Result::and), answer)
+    statements.iter_mut().filter_map(|statement| Pin::new(statement).take_output()).collect()
 }
