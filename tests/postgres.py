@@ -142,7 +142,7 @@ def the_database_crashes(program, database: Postgres, recipients: int) -> str:
 def the_line_is_cut(program, database: Postgres, recipients: int) -> str:
     """After some answers, again and again, wherever a commit is."""
     with ExitStack() as stack:
-        line = stack.enter_context(Line(database.port, 6_000))
+        line = stack.enter_context(Line(database.port, 12_000))
         campaign = Sending(program, database, "cut", recipients, stack, line.port)
         code, output = campaign.fleet.run_once(seconds=SECONDS)
         require(code == 0, f"exit {code}: {output[-1500:]}")
@@ -233,17 +233,18 @@ def moved_in_the_middle(program, database: Postgres, recipients: int) -> str:
         before = campaign.accepted()
         # A ledger that knows nobody is not sent from while there is one that does.
         campaign.fleet.options = there
-        code, output = campaign.fleet.run_once(seconds=SECONDS)
-        require(code == 2 and "mailfleet ledger move" in output, f"exit {code}: {output}")
-        words = [program, "ledger", "move", "--state", campaign.fleet.state, "--to", there[1]]
+        for _ in range(3):
+            code, output = campaign.fleet.run_once(seconds=SECONDS)
+            require(code == 2 and "mailfleet ledger move" in output, f"exit {code}: {output}")
+        words = [program, "ledger", "move", "--from", campaign.fleet.state, "--to", there[1]]
         killed = 0
         for _ in range(6):
             with Process(words, campaign.fleet.folder / "move.out") as move:
                 time.sleep(chance.uniform(0.005, 0.15))
                 killed += move.running()
                 move.kill()
-        code, output = campaign.fleet.command("ledger", "move", "--state", campaign.fleet.state, "--to", there[1])
-        require(code == 0 or "was moved to" in output, f"exit {code}: {output}")
+        code, output = campaign.fleet.command(*words[1:])
+        require(code == 0, f"exit {code}: {output}")
         require(PASSWORD not in output and QUOTED not in output, "the password is printed")
         require(campaign.accepted() == before, "something was sent meanwhile")
         code, output = campaign.fleet.command("ledger", "check", "--state", campaign.fleet.state, *there)

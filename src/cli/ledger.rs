@@ -16,7 +16,9 @@ use super::{
     text,
 };
 use crate::{
-    ledger::{Checked, Ledger, LedgerOptions, LedgerPlace, Moved, TableSize, check_ledger, move_ledger, sizes},
+    ledger::{
+        Checked, Ledger, LedgerErrorKind, LedgerOptions, LedgerPlace, LedgerReader, Moved, TableSize, check_ledger, move_ledger, sizes,
+    },
     meta::{
         bound::{counted, grouped, listed},
         secret::SecretValue,
@@ -32,7 +34,7 @@ const KEYS_TOO: &str = "Copy the file `keys` of the old state folder into the ne
 /// Checks the ledger, tells how large it is, brings its tables up to date, and moves it to another folder or database.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes:\n  0  done; nothing is wrong\n  1  `check` found something\n  2  usage error, or the ledger cannot be used\n\nExamples:\n  mailfleet ledger check\n  mailfleet ledger stats -o json\n  mailfleet ledger move --state state --to postgres://mailfleet@db.example.com/mail --to-password-file password"
+    after_help = "Exit codes:\n  0  done; nothing is wrong\n  1  `check` found something\n  2  usage error, or the ledger cannot be used\n\nExamples:\n  mailfleet ledger check\n  mailfleet ledger stats -o json\n  mailfleet ledger move --from .mailfleet --to postgres://mailfleet@db.example.com/mail --to-password-file password"
 )]
 pub struct LedgerCommandArgs {
     /// What to do.
@@ -63,15 +65,19 @@ pub struct TableArgs {
     pub output: OutputFormat,
 }
 
-/// Options of `move`.
+/// Options of `move`. Nothing is taken from the environment: which of the two is which must be certain.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "The other place must not know of any run. Everything moves: who was mailed, what came back, who is not mailed, and the random seed, so that each run goes on as it would have. A move that was interrupted is repeated with the same words. Files of the state folder that are no part of the ledger (keys, outboxes) stay where they are.\n\nExamples:\n  mailfleet ledger move --state state --to postgres://mailfleet@db.example.com/mail --to-password-file password\n  mailfleet ledger move --ledger postgres://mailfleet@db.example.com/mail --ledger-password-file password --to other-state"
+    after_help = "A place is a state folder, or a URL: postgres://USER:PASSWORD@HOST/DATABASE. The new one must not know of any run. Everything moves: who was mailed, what came back, who is not mailed, and the random seed, so that each run goes on as it would have. Nothing is sent from either place until the move is complete; one that was interrupted is repeated with the same words. Files of the state folder that are no part of the ledger (keys, outboxes) stay where they are.\n\nExamples:\n  mailfleet ledger move --from .mailfleet --to postgres://mailfleet@db.example.com/mail --to-password-file password\n  mailfleet ledger move --from postgres://mailfleet@db.example.com/mail --from-password-file password --to other"
 )]
 pub struct MoveArgs {
-    #[command(flatten)]
-    pub state: StateArgs,
-    /// Where to: postgres://USER:PASSWORD@HOST/DATABASE, or a state folder.
+    /// Where it is.
+    #[arg(long, value_name = "URL|DIR", value_parser = super::ledger_args::secret)]
+    pub from: SecretValue,
+    /// The password of --from, in a file.
+    #[arg(long, value_name = "FILE")]
+    pub from_password_file: Option<PathBuf>,
+    /// Where to.
     #[arg(long, value_name = "URL|DIR", value_parser = super::ledger_args::secret)]
     pub to: SecretValue,
     /// The password of --to, in a file.
@@ -131,8 +137,10 @@ fn stats(args: &TableArgs) -> Result<ExitCode, String> {
 
 fn migrate(args: &StateArgs) -> Result<ExitCode, String> {
     let location = args.location()?;
-    if !location.is_there() {
-        return Err(format!("there is no ledger at {location}: nothing to bring up to date"));
+    // Where there is no ledger, none is made.
+    match LedgerReader::open(location.clone()) {
+        Err(error) if error.kind != LedgerErrorKind::OlderVersion => return Err(error.to_string()),
+        _ => {}
     }
     drop(Ledger::open(location.clone(), LedgerOptions::default()).map_err(|error| error.to_string())?);
     let sizes = sizes(&location).map_err(|error| error.to_string())?;
@@ -141,8 +149,8 @@ fn migrate(args: &StateArgs) -> Result<ExitCode, String> {
 }
 
 fn move_to(args: MoveArgs) -> Result<ExitCode, String> {
-    let from = args.state.location()?;
-    let to = destination(args.to, args.to_password_file, &args.state)?;
+    let from = place("--from", args.from, args.from_password_file)?;
+    let to = place("--to", args.to, args.to_password_file)?;
     let begun = Instant::now();
     let mut told_of = (String::new(), 0);
     let told = |table: &str, rows: u64| {
@@ -154,7 +162,14 @@ fn move_to(args: MoveArgs) -> Result<ExitCode, String> {
             text::report(&format!("{} of {table} copied", counted(rows, "row", "rows")));
         }
     };
-    let moved: Moved = move_ledger(&from, &to, told).map_err(|error| error.to_string())?;
+    let moved = move_ledger(&from, &to, told);
+    // It may not be there.
+    let _ = std::fs::remove_dir(scratch());
+    let moved: Moved = moved.map_err(|error| error.to_string())?;
+    if moved.is_repeated {
+        text::say(&format!("the ledger was moved to {to} already"));
+        return Ok(ExitCode::SUCCESS);
+    }
     let tables: Vec<String> = moved.tables.iter().map(|(table, rows)| format!("{} of {table}", grouped(*rows))).collect();
     let what = if tables.is_empty() { "nothing, since it was empty".to_owned() } else { listed(tables.iter().map(String::as_str)) };
     text::say(&format!("moved {from} to {to} in {:.1} s: {what}", begun.elapsed().as_secs_f64()));
@@ -163,17 +178,26 @@ fn move_to(args: MoveArgs) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where a ledger is moved to.
-fn destination(to: SecretValue, password_file: Option<PathBuf>, state: &StateArgs) -> Result<LedgerPlace, String> {
-    let words = to.expose_text().unwrap_or_default();
-    if words.contains("://") {
-        let there = LedgerArgs { ledger: Some(to), ledger_password_file: password_file };
-        return there.location_of("--to", &state.state);
+/// The state folder of a database that is one of the two: a move keeps nothing there.
+fn scratch() -> PathBuf {
+    std::env::temp_dir().join(format!("mailfleet-move-{}", std::process::id()))
+}
+
+/// One of the two places of a move.
+fn place(option: &str, words: SecretValue, password_file: Option<PathBuf>) -> Result<LedgerPlace, String> {
+    let text = words.expose_text().unwrap_or_default();
+    if text.contains("://") {
+        let there = LedgerArgs { ledger: Some(words), ledger_password_file: password_file };
+        return there.location_of(option, &scratch());
     }
-    if words.is_empty() {
-        return Err("--to names no place: write a URL, or a folder".to_owned());
+    // A password would be printed as a part of the folder's name.
+    if text.is_empty() || text.starts_with("postgres") || text.contains('@') {
+        return Err(format!("{option} is neither a folder nor a URL: write DIR, or postgres://USER:PASSWORD@HOST/DATABASE"));
     }
-    Ok(PathBuf::from(words).into())
+    if password_file.is_some() {
+        return Err(format!("{option}-password-file is for a URL, and {option} names a folder"));
+    }
+    Ok(PathBuf::from(text).into())
 }
 
 /// Whoever reads the output may have enough of it.

@@ -91,7 +91,7 @@ pub(super) const fn first(now_ms: i64) -> Generation {
 fn recorded(connection: &Connection, specs: &[SpecHash]) -> Result<Vec<Option<(Generation, u64)>>, Fault> {
     connection.row_of_each(
         "SELECT generation, created_at_ms, spec_hash FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
-        specs.iter().map(|spec| named(spec)),
+        specs.iter().map(named),
         |row| {
             let generation = Generation { number: row.get(0)?, created_at_ms: row.get(1)? };
             Ok((generation, row.get::<i64>(2)?.cast_unsigned()))

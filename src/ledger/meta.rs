@@ -7,6 +7,10 @@ use super::{
 
 /// The entry that says where the ledger was moved to.
 pub(super) const MOVED_TO: &str = "moved_to";
+/// When everything had arrived there.
+pub(super) const MOVED_AT: &str = "moved_at";
+/// In a ledger that is being filled: from where.
+pub(super) const ARRIVING: &str = "arriving_from";
 
 const KEEP: &str = "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 
@@ -22,6 +26,11 @@ pub(super) fn set(connection: &Connection, key: &str, number: i64) -> Result<(),
 /// Changes a text.
 pub(super) fn set_text(connection: &Connection, key: &str, text: &str) -> Result<(), Fault> {
     connection.execute(KEEP, [key, text]).map(drop)
+}
+
+/// Removes an entry.
+pub(super) fn remove(connection: &Connection, key: &str) -> Result<(), Fault> {
+    connection.execute("DELETE FROM meta WHERE key = ?1", [key]).map(drop)
 }
 
 /// An entry as text, if it is there.

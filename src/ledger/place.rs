@@ -34,12 +34,6 @@ impl LedgerPlace {
         tenure::is_held(place).unwrap_or(true)
     }
 
-    /// Whether something is there. A database may hold no ledger yet, which opening it tells.
-    #[must_use]
-    pub fn is_there(&self) -> bool {
-        self.database.is_some() || schema::has_ledger(&self.state_dir)
-    }
-
     /// The database, where it is not in the folder.
     #[must_use]
     pub const fn database(&self) -> Option<&Arc<DatabasePlace>> {

@@ -14,7 +14,7 @@ use super::{
     LedgerOptions, LedgerPlace, Synchronous,
     database::{Connection, Session},
     error::{Fault, LedgerError, LedgerErrorKind},
-    meta::{self, MOVED_TO},
+    meta::{self, ARRIVING, MOVED_AT, MOVED_TO},
     migrations::{self, VERSION},
 };
 use crate::{feedback::EventKind, resources::fate::Fate};
@@ -278,11 +278,21 @@ pub(super) fn identity(path: &Path) -> Result<(u64, u64), LedgerError> {
     std::fs::metadata(path).map(|m| (m.dev(), m.ino())).map_err(|e| LedgerError::from_io(path, &e))
 }
 
-/// Refuses a ledger that was moved: what it knows is old.
+/// Refuses a ledger that was moved, since what it knows is old, and one that is being filled.
 pub(super) fn refuse_moved(connection: &Connection) -> Result<(), Fault> {
-    let Some(place) = meta::text(connection, MOVED_TO)? else { return Ok(()) };
-    let option = if place.contains("://") { "--ledger" } else { "--state" };
-    let message = format!("the ledger at {} was moved to {place}: name that with {option}", connection.name());
+    let name = connection.name();
+    let message = if let Some(from) = meta::text(connection, ARRIVING)? {
+        format!("the ledger at {name} does not hold everything yet: it was being moved from {from}; repeat `mailfleet ledger move`")
+    } else if let Some(to) = meta::text(connection, MOVED_TO)? {
+        let option = if to.contains("://") { "--ledger" } else { "--state" };
+        if meta::text(connection, MOVED_AT)?.is_some() {
+            format!("the ledger at {name} was moved to {to}: name that with {option}")
+        } else {
+            format!("the ledger at {name} was being moved to {to}, and has not arrived: repeat `mailfleet ledger move`")
+        }
+    } else {
+        return Ok(());
+    };
     Err(LedgerError::new(LedgerErrorKind::Moved, message).into())
 }
 

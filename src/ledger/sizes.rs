@@ -36,7 +36,7 @@ pub struct Sizes {
 /// When it cannot be read.
 pub fn sizes(location: &LedgerPlace) -> Result<Sizes, LedgerError> {
     let connection = schema::open_at(location)?;
-    read(&connection).map_err(|fault| fault.at(location))
+    connection.allow_long_questions().and_then(|()| read(&connection)).map_err(|fault| fault.at(location))
 }
 
 fn read(connection: &Connection) -> Result<Sizes, Fault> {

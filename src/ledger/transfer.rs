@@ -8,21 +8,23 @@ use super::{
     book::Book,
     database::{Connection, Kind, Value},
     error::{Fault, LedgerError, LedgerErrorKind},
-    meta::{self, MOVED_TO},
+    meta::{self, ARRIVING, MOVED_AT, MOVED_TO},
     schema,
     tables::{self, Table},
 };
 
 /// Rows that are read and written at a time.
 const PAGE: i64 = 2000;
-/// What of `meta` describes the ledger and not its place.
-const KEPT: [&str; 3] = ["seed", "epoch", "keys"];
+/// What of `meta` describes the ledger and not its place, beside the epoch.
+const KEPT: [&str; 2] = ["seed", "keys"];
 
 /// What was moved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     /// The rows of each table that had any.
     pub tables: Vec<(&'static str, u64)>,
+    /// Everything was there already: an earlier move was complete.
+    pub is_repeated: bool,
 }
 
 impl Moved {
@@ -38,43 +40,102 @@ impl Moved {
 ///
 /// # Errors
 /// When one of the two is in use, cannot be read or written, or the other place has a ledger that knows something already. Then the old
-/// one is as it was, or marked; the new one is empty.
+/// one is as it was, or both are marked and nothing is sent from either until the move is repeated.
 pub fn move_ledger(from: &LedgerPlace, to: &LedgerPlace, mut told: impl FnMut(&str, u64)) -> Result<Moved, LedgerError> {
-    let destination = name_for_ever(to);
     if same(from, to) {
-        return Err(LedgerError::new(LedgerErrorKind::Conflict, format!("the ledger is at {from} already")));
+        return Err(conflict(format!("the ledger is at {from} already")));
     }
     // Where there is no ledger, none is made.
     drop(schema::open_at_even_if_moved(from)?);
     let mut old = Book::open_even_if_moved(from, LedgerOptions::default())?;
-    let mut new = Book::open(to, LedgerOptions::default())?;
-    let moved_to = old.read(|connection| meta::text(connection, MOVED_TO))?;
-    if new.read(knows_anything)? {
-        let message = match moved_to {
-            Some(place) if place == destination => format!("the ledger was moved to {place} already: name that from now on"),
-            _ => format!("the ledger at {to} knows of runs already, and two ledgers cannot be made one; name an empty schema or folder"),
-        };
-        return Err(LedgerError::new(LedgerErrorKind::Conflict, message));
+    let done = match old.read(|connection| Ok((meta::text(connection, MOVED_TO)?, meta::text(connection, MOVED_AT)?)))? {
+        (Some(place), _) if place != name_for_ever(to) => {
+            // The other move may have been completed there, and be in use.
+            Err(conflict(format!("the ledger at {from} was to be moved to {place}: repeat that, and move it on from there")))
+        }
+        (_, Some(_)) => arrived(to).and_then(|is_there| {
+            let repeated = Moved { is_repeated: true, ..Moved::default() };
+            let gone = || conflict(format!("the ledger at {from} was moved to {to}, which knows nobody now: bring its database back"));
+            if is_there { Ok(repeated) } else { Err(gone()) }
+        }),
+        _ => {
+            let mut new = Book::open_even_if_moved(to, LedgerOptions::default())?;
+            let done = fill(&mut old, &mut new, (from, to), &mut told);
+            new.close();
+            done
+        }
+    };
+    old.close();
+    done
+}
+
+fn conflict(message: String) -> LedgerError {
+    LedgerError::new(LedgerErrorKind::Conflict, message)
+}
+
+/// Whether a ledger that was moved to a place is there.
+fn arrived(to: &LedgerPlace) -> Result<bool, LedgerError> {
+    match schema::open_at(to) {
+        Ok(connection) => knows_anything(&connection).map_err(|fault| fault.at(to)),
+        Err(error) if error.kind == LedgerErrorKind::Missing => Ok(false),
+        Err(error) => Err(error),
     }
-    if let Some(place) = moved_to.filter(|place| *place != destination) {
-        // The other move may have been completed there, and be in use.
-        return Err(LedgerError::new(
-            LedgerErrorKind::Conflict,
-            format!("the ledger at {from} was to be moved to {place}: repeat that, and move it on from there"),
-        ));
+}
+
+/// Fills the new ledger with what the old one knows, both of which are marked meanwhile.
+fn fill(
+    old: &mut Book,
+    new: &mut Book,
+    (from, to): (&LedgerPlace, &LedgerPlace),
+    told: &mut impl FnMut(&str, u64),
+) -> Result<Moved, LedgerError> {
+    let is_marked = old.read(|connection| meta::text(connection, MOVED_TO))?.is_some();
+    if new.read(|connection| meta::text(connection, ARRIVING))?.is_none() {
+        let seed = old.read(|connection| meta::number(connection, "seed"))?;
+        let (runs, others) = new.read(|connection| Ok((knows_runs(connection)?, knows_anything(connection)?)))?;
+        if is_marked && others && new.read(|connection| meta::number(connection, "seed"))? == seed {
+            // It was complete, and ended before that was noted.
+            old.transaction(note_moved)?;
+            return Ok(Moved { is_repeated: true, ..Moved::default() });
+        }
+        if runs {
+            return Err(conflict(format!(
+                "the ledger at {to} knows of runs already, and two ledgers cannot be made one; name an empty schema or folder"
+            )));
+        }
+        if others {
+            return Err(conflict(format!(
+                "the ledger at {to} has a list of people who are not mailed: export it with `mailfleet suppressions export`, name an empty schema or folder, and import it there once the ledger has moved"
+            )));
+        }
+        // Whoever opens the new one before it is complete would send from a ledger that knows nobody.
+        new.transaction(|connection| meta::set_text(connection, ARRIVING, &name_for_ever(from)))?;
     }
     // The mark is durable before the rows are.
-    old.transaction(|connection| meta::set_text(connection, MOVED_TO, &destination))?;
-    let done = new.transaction(|target| old.read(|source| copy(source, target, &mut told)).map_err(Fault::Ledger));
-    if let Err(error) = &done
-        && error.kind != LedgerErrorKind::Undecided
-    {
-        // Nothing is there: the old one is what it was.
-        old.transaction(|connection| connection.execute("DELETE FROM meta WHERE key = ?1", [MOVED_TO]).map(drop))?;
+    old.transaction(|connection| meta::set_text(connection, MOVED_TO, &name_for_ever(to)))?;
+    let copied = new.transaction(|target| old.read(|source| copy(source, target, told)).map_err(Fault::Ledger));
+    let copied = match copied {
+        Err(error) if error.kind == LedgerErrorKind::Undecided => match new.undecided().map(|ended| new.was_applied(ended)) {
+            Some(Ok(true)) => Ok(Moved { is_repeated: true, ..Moved::default() }),
+            Some(Ok(false)) => Err(error),
+            // Both stay marked.
+            Some(Err(_)) | None => return Err(LedgerError { message: format!("{}; repeat the move", error.message), ..error }),
+        },
+        copied => copied,
+    };
+    if copied.is_ok() {
+        old.transaction(note_moved)?;
+    } else {
+        // Nothing is there: both are what they were. What cannot be told them now is settled by the next try.
+        let _ = new.transaction(|connection| meta::remove(connection, ARRIVING));
+        let _ = old.transaction(|connection| meta::remove(connection, MOVED_TO));
     }
-    old.close();
-    new.close();
-    done
+    copied
+}
+
+/// Notes in the old ledger that everything has arrived.
+fn note_moved(connection: &Connection) -> Result<(), Fault> {
+    meta::set_text(connection, MOVED_AT, &jiff::Timestamp::now().to_string())
 }
 
 /// What the old ledger calls the new place, wherever a command is run later: the URL without its password, or the whole path of the
@@ -100,32 +161,38 @@ fn same(from: &LedgerPlace, to: &LedgerPlace) -> bool {
 }
 
 /// Whether a ledger knows of anybody: who was mailed, or who is not to be.
-pub(super) fn knows_anything(connection: &Connection) -> Result<bool, Fault> {
+fn knows_anything(connection: &Connection) -> Result<bool, Fault> {
     connection.value("SELECT EXISTS (SELECT 1 FROM runs) OR EXISTS (SELECT 1 FROM suppressions)", ())
+}
+
+fn knows_runs(connection: &Connection) -> Result<bool, Fault> {
+    connection.value("SELECT EXISTS (SELECT 1 FROM runs)", ())
 }
 
 /// Refuses a new ledger in a database while one of the state folder knows of people: they would be mailed again.
 pub(super) fn check_nothing_is_left_behind(location: &LedgerPlace, book: &mut Book) -> Result<(), LedgerError> {
-    if !schema::has_ledger(location.state_dir()) || book.read(knows_anything)? {
+    if !schema::has_ledger(location.state_dir()) || book.read(knows_runs)? {
         return Ok(());
     }
     let beside = LedgerPlace::from(location.state_dir());
     let left = schema::open_at_even_if_moved(&beside)?;
-    let known = knows_anything(&left).and_then(|knows| Ok((knows, meta::text(&left, MOVED_TO)?.is_some())));
-    let (true, is_marked) = known.map_err(|fault| fault.at(&beside))? else { return Ok(()) };
+    let known = knows_anything(&left).and_then(|knows| Ok((knows, meta::text(&left, MOVED_TO)?)));
     let dir = location.state_dir().display();
-    let why = if is_marked {
-        format!("the ledger of {dir} was being moved, and did not arrive at {location}: repeat `mailfleet ledger move` with the same words")
-    } else {
-        format!(
-            "the ledger at {location} is new, and {beside} knows who was mailed: move that with `mailfleet ledger move --state {dir} --to URL`, or name another folder with --state"
-        )
-    };
-    Err(LedgerError::new(LedgerErrorKind::Conflict, why))
+    match known.map_err(|fault| fault.at(&beside))? {
+        (false, _) => Ok(()),
+        (true, Some(place)) => Err(conflict(format!(
+            "the ledger at {location} is new, and that of {dir} was moved to {place}: name that, or another folder with --state"
+        ))),
+        (true, None) => Err(conflict(format!(
+            "the ledger at {location} is new, and {beside} knows who was mailed: move that with `mailfleet ledger move --from {dir} --to URL`, or name another folder with --state"
+        ))),
+    }
 }
 
 /// Copies all rows, and compares how many there are then.
 fn copy(source: &Connection, target: &Connection, told: &mut impl FnMut(&str, u64)) -> Result<Moved, Fault> {
+    source.allow_long_questions()?;
+    target.allow_long_questions()?;
     let mut moved = Moved::default();
     // A new ledger has nothing but what its opening wrote, none of which counts.
     for table in tables::all().iter().rev() {
@@ -139,11 +206,16 @@ fn copy(source: &Connection, target: &Connection, told: &mut impl FnMut(&str, u6
             }
         }
     }
+    // Each process of either was of another epoch than the next one is.
+    let epoch = meta::number(source, "epoch")?.max(meta::number(target, "epoch")?);
+    meta::set(target, "epoch", epoch)?;
+    meta::remove(target, ARRIVING)?;
     for table in tables::all() {
         let rows = copy_table(source, target, &table, told)?;
-        let arrived: i64 = target.value(&format!("SELECT count(*) FROM {}", table.name), ())?;
-        if arrived.cast_unsigned() != rows {
-            return Err(Fault::conflict(format_args!("{arrived} of {rows} rows of {} have arrived", table.name)));
+        let count = |connection: &Connection| connection.value::<i64>(&format!("SELECT count(*) FROM {}", table.name), ());
+        let (left, arrived) = (count(source)?, count(target)?);
+        if arrived != left {
+            return Err(Fault::conflict(format_args!("{arrived} of {left} rows of {} have arrived", table.name)));
         }
         if rows > 0 {
             moved.tables.push((table.name, rows));

@@ -295,7 +295,7 @@ ELSEWHERE = {
     ("docs/kubernetes.md", "kubectl -n mail-admin port-forward"): "needs a node that runs the pod",
     ("docs/ledger.md", "mailfleet run mail/ --ledger"): "needs a PostgreSQL; tests/postgres.py sends with one",
     ("docs/ledger.md", "mailfleet get runs --ledger"): "needs a PostgreSQL; tests/postgres.py asks one",
-    ("docs/ledger.md", "mailfleet ledger move --state DIR"): "needs a PostgreSQL; tests/postgres.py moves a ledger into one",
+    ("docs/ledger.md", "mailfleet ledger move --from DIR"): "needs a PostgreSQL; tests/postgres.py moves a ledger into one",
     ("docs/operations.md", "mailfleet resume"): "needs a campaign that is held; tests/refusals.py resumes them",
     ("docs/reviews.md", "mailfleet review"): "asks a forge; tests/reviews.py runs it against forges that are played",
     ("docs/reviews.md", "mailfleet wait"): "asks a forge; tests/reviews.py runs it against forges that are played",

@@ -18,6 +18,14 @@ impl Connection {
         }
     }
 
+    /// From now on a question may take as long as it takes.
+    pub(in crate::ledger) fn allow_long_questions(&self) -> Result<(), Fault> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(session) => session.allow_long_questions(),
+        }
+    }
+
     /// Rows that get numbers of their own get those behind the ones that are there.
     pub(in crate::ledger) fn number_on(&self, table: &str) -> Result<(), Fault> {
         match self {

@@ -113,15 +113,68 @@ async fn a_move_never_makes_one_ledger_of_two() {
 async fn a_move_that_was_interrupted_is_repeated() {
     let (old, new, other) = (Folder::new(), Folder::new(), Folder::new());
     used(&old).await;
-    // As a kill leaves it between the mark and the rows.
-    let mark = format!("INSERT INTO meta (key, value) VALUES ('moved_to', '{}')", name(&new));
-    old.call_sql(&mark);
-    assert_eq!(kind(old.try_open()), Some(LedgerErrorKind::Moved), "nothing is sent from either");
+    // As a kill leaves them between the marks and the rows.
+    drop(new.open());
+    new.call_sql(&format!("INSERT INTO meta (key, value) VALUES ('arriving_from', '{}')", name(&old)));
+    assert_eq!(kind(new.try_open()), Some(LedgerErrorKind::Moved), "it knows nobody");
+    drop(old.open());
+    old.call_sql(&format!("INSERT INTO meta (key, value) VALUES ('moved_to', '{}')", name(&new)));
+    for place in [&old, &new] {
+        let refused = place.try_open().map(drop).expect_err("nothing is sent from either");
+        assert!(refused.kind == LedgerErrorKind::Moved && refused.message.contains("repeat"), "{refused}");
+        assert_eq!(kind(LedgerReader::open(place.location())), Some(LedgerErrorKind::Moved));
+    }
     assert_eq!(kind(moved(&old.location(), &other.location())), Some(LedgerErrorKind::Conflict), "it may have arrived there");
-    moved(&old.location(), &new.location()).expect("it is completed");
-    let again = moved(&old.location(), &new.location()).expect_err("it was completed");
-    assert!(again.message.contains("was moved to") && again.message.contains("already"), "{again}");
+    assert!(!moved(&old.location(), &new.location()).expect("it is completed").is_repeated);
+    assert!(moved(&old.location(), &new.location()).expect("it was completed").is_repeated);
+    // As a kill leaves it between the rows and the note that they have arrived.
+    old.call_sql("DELETE FROM meta WHERE key = 'moved_at'");
+    assert!(moved(&old.location(), &new.location()).expect("it was completed").is_repeated);
     let _ = begin(&new.open(), WhenOutcomeIsUnknown::Skip).await;
+    // What was sent from the new one since is not to be sent again from a copy of the old one.
+    new.call_sql("DELETE FROM runs");
+    new.call_sql("DELETE FROM suppressions");
+    let gone = moved(&old.location(), &new.location()).expect_err("the new one was lost");
+    assert!(gone.message.contains("knows nobody now"), "{gone}");
+}
+
+#[tokio::test]
+async fn a_place_that_was_tried_often_before_takes_a_ledger() {
+    let (old, new) = (Folder::new(), Folder::new());
+    used(&old).await;
+    for _ in 0..4 {
+        drop(new.open());
+    }
+    moved(&old.location(), &new.location()).expect("it moves");
+    drop(new.open());
+    drop(new.open());
+    let ledger = new.open();
+    let _ = begin(&ledger, WhenOutcomeIsUnknown::Skip).await;
+}
+
+#[tokio::test]
+async fn people_who_are_suppressed_or_forgotten_agree() {
+    let folder = Folder::new();
+    used(&folder).await;
+    let ledger = folder.open();
+    let run = begin(&ledger, WhenOutcomeIsUnknown::Skip).await.id;
+    let late = |number: usize| Suppression {
+        namespace: "shop".into(),
+        person: Person::Address(format!("später{number}@x.org")),
+        topic: None,
+        reason: SuppressionReason::Unsubscribed,
+        at_ms: 5,
+        source: "test".into(),
+        detail: String::new(),
+    };
+    ledger.suppress((0..5).map(late).collect()).await.expect("suppressed");
+    let server = ledger.server_id("shop/two").await.expect("a server");
+    let due = ledger.due(run, 1_000_000, 10).await.expect("due");
+    let again_all = due.iter().map(|message| Claim { recipient: message.recipient.as_str().into(), ..again(run, server, message.seq, 2) });
+    let receipt = ledger.commit(claims(again_all.collect())).await.expect("claimed or suppressed");
+    assert_eq!(receipt.seqs.iter().filter(|seq| seq.is_none()).count(), 5);
+    drop(ledger);
+    assert_eq!(wrong(&folder.location()), []);
 }
 
 #[tokio::test]
@@ -131,7 +184,7 @@ async fn what_does_not_agree_is_found() {
         ("UPDATE messages SET server_id = 77 WHERE seq = 5", "messages, and the servers that took them"),
         ("UPDATE messages SET state = 77 WHERE seq = 5", "states of messages"),
         ("UPDATE runs SET closed_at_ms = 7", "runs that are completed"),
-        ("UPDATE messages SET recipient = 'P7@X.org' WHERE seq = 5", "people, each of whom is in a run once"),
+        ("UPDATE messages SET recipient = 'P7@X.org' WHERE seq = 5", "people, each of whom is mailed once by a run"),
         ("UPDATE messages SET run_id = 77 WHERE seq = 5", "messages, and the runs that they are of"),
         (
             "INSERT INTO events (run_id, partition, seq, kind, person, at_ms, source, detail) VALUES (1, 0, 99, 1, '', 1, '', '')",

@@ -35,6 +35,8 @@ use crate::ledger::error::{Fault, LedgerError, LedgerErrorKind};
 /// How long a statement is waited for: a little longer than the database lets it run.
 const ANSWER_TIMEOUT: Duration = connect::STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(10));
 
+/// The same of a question that goes through everything.
+const LONG: Duration = Duration::from_secs(24 * 3600);
 /// Executions of a statement that are on their way at a time.
 const EACH_MAX: usize = 256;
 
@@ -46,6 +48,8 @@ pub(in crate::ledger) struct Session {
     statements: RefCell<HashMap<Box<str>, tokio_postgres::Statement>>,
     /// Whether nothing more is asked here: an answer did not come, or the database takes no writes any more.
     is_given_up: Cell<bool>,
+    /// How long an answer is waited for.
+    patience: Cell<Duration>,
     /// How the transaction begins.
     opening: RefCell<Opening>,
     /// What is sent with the next statement that is waited for.
@@ -87,6 +91,7 @@ impl Session {
             client,
             statements: RefCell::default(),
             is_given_up: Cell::new(false),
+            patience: Cell::new(ANSWER_TIMEOUT),
             opening: RefCell::default(),
             posted: RefCell::default(),
         })
@@ -95,6 +100,13 @@ impl Session {
     /// Whether the line is lost: nothing more can be asked.
     pub(in crate::ledger) fn is_lost(&self) -> bool {
         self.is_given_up.get() || self.client.is_closed()
+    }
+
+    /// A line that is lost is noticed all the same.
+    pub(super) fn allow_long_questions(&self) -> Result<(), Fault> {
+        self.execute_batch("SET statement_timeout = 0")?;
+        self.patience.set(LONG);
+        Ok(())
     }
 
     pub(super) fn give_up(&self) {
@@ -123,11 +135,13 @@ impl Session {
             Err(fault) => return Ended::Undecided(fault),
         };
         match (before, committed) {
-            // The database refused one of the statements: it can only have rolled back.
-            (Err(error), _) if error.as_db_error().is_some() => Ended::RolledBack(self.noted(error)),
+            (Ok(_), Some(Ok(()))) => Ended::Applied,
+            // It was never sent, or the database refused one of the statements before it: then it can only have rolled back.
+            (Err(error), None) => Ended::RolledBack(self.noted(error)),
+            (Err(error), _) if is_refusal(&error) => Ended::RolledBack(self.noted(error)),
             // Whatever is said: a database that goes down may have applied it all the same.
-            (Err(error), _) | (_, Err(error)) => Ended::Undecided(self.noted(error)),
-            (Ok(_), Ok(())) => Ended::Applied,
+            (Err(error), _) | (_, Some(Err(error))) => Ended::Undecided(self.noted(error)),
+            (Ok(_), None) => Ended::Undecided(Fault::conflict("a transaction ended without an answer")),
         }
     }
 
@@ -210,14 +224,21 @@ impl Session {
             *self.opening.borrow_mut() = Opening::Refused;
             return Err(Fault::conflict("a transaction began after its process had ended"));
         }
-        answer.map_err(|error| self.noted(error))
+        self.answer(answer)
     }
 
     /// Sends what was posted, and `next` behind it.
     fn together<T>(&self, next: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
         let posted = self.posted.take();
         let (before, answer) = self.waited(in_turn(self.sent(&posted), next))?;
-        before.and(answer).map_err(|error| self.noted(error))
+        before.map_err(|error| self.noted(error))?;
+        self.answer(answer)
+    }
+
+    /// The answer to what was sent behind statements that were answered well.
+    fn answer<T>(&self, answer: Option<Result<T, Error>>) -> Result<T, Fault> {
+        let answer = answer.ok_or_else(|| Fault::conflict("a statement was not sent"))?;
+        answer.map_err(|error| self.noted(error))
     }
 
     fn sent<'p>(&'p self, posted: &'p [Posted]) -> Vec<turn::Before<'p>> {
@@ -241,7 +262,7 @@ impl Session {
 
     /// Waits for an answer; where none comes in time, nothing more is asked.
     fn waited<T>(&self, answer: impl Future<Output = T>) -> Result<T, Fault> {
-        wait(ANSWER_TIMEOUT, answer).map_err(|late| {
+        wait(self.patience.get(), answer).map_err(|late| {
             self.give_up();
             LedgerError::new(LedgerErrorKind::Unreachable, format!("the ledger at {}: {late}", self.name)).into()
         })
@@ -267,6 +288,11 @@ impl Session {
             |row: &tokio_postgres::SimpleQueryRow| (0..row.len()).map(|at| row.get(at).unwrap_or("-")).collect::<Vec<_>>().join(" ");
         answers.iter().filter_map(|answer| if let Row(row) = answer { Some(of_row(row)) } else { None }).collect()
     }
+}
+
+/// Whether the database refused a statement, and goes on: what ends a connection may be about whatever was sent last.
+fn is_refusal(error: &Error) -> bool {
+    error.as_db_error().is_some_and(|database| database.severity() == "ERROR")
 }
 
 impl fmt::Debug for Session {

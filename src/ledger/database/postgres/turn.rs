@@ -76,16 +76,30 @@ pub(super) async fn changed(client: &Client, statements: &str) -> Result<u64, Er
 }
 
 /// Sends `before` and then `next`, in this order and without waiting in between, and waits for all answers. Of `before` it is the last
-/// one, or the first error.
-pub(super) async fn in_turn<T>(before: Vec<Before<'_>>, next: impl Future<Output = T>) -> (Result<u64, Error>, T) {
-    let (answers, next) = join(in_order(before), next).await;
+/// one, or the first error. Where one of them cannot even be sent, `next` is not sent either.
+pub(super) async fn in_turn<T>(before: Vec<Before<'_>>, next: impl Future<Output = T>) -> (Result<u64, Error>, Option<T>) {
+    let mut before: Vec<MaybeDone<Before<'_>>> = before.into_iter().map(maybe_done).collect();
+    // Each is sent when it is polled for the first time.
+    let is_sent = poll_fn(|context| {
+        let mut is_sent = true;
+        for statement in &mut before {
+            is_sent &= Pin::new(&mut *statement).poll(context).is_pending() || !matches!(statement, MaybeDone::Done(Err(_)));
+        }
+        Poll::Ready(is_sent)
+    })
+    .await;
+    let next = async { if is_sent { Some(next.await) } else { None } };
+    let (answers, next) = join(all(before), next).await;
     (answers.into_iter().fold(Ok(0), Result::and), next)
 }
 
 /// Sends statements in their order and without waiting in between, and waits for all answers.
 pub(super) async fn in_order<T>(statements: Vec<BoxFuture<'_, T>>) -> Vec<T> {
-    let mut statements: Vec<MaybeDone<BoxFuture<'_, T>>> = statements.into_iter().map(maybe_done).collect();
-    // Each is sent when it is polled for the first time.
+    all(statements.into_iter().map(maybe_done).collect()).await
+}
+
+/// The answers of all, which are sent in this order.
+async fn all<T>(mut statements: Vec<MaybeDone<BoxFuture<'_, T>>>) -> Vec<T> {
     poll_fn(|context| {
         let mut is_answered = true;
         for statement in &mut statements {
