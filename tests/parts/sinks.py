@@ -16,7 +16,8 @@ class Sink:
     def __init__(self, binary: Path, folder: Path, name: str = "sink", *options: str, log: bool = True, port: int | None = None):
         self.binary, self.folder, self.name, self.options = binary, folder, name, options
         self.log = folder / f"{name}.log" if log else None
-        self.port, self.control_port = port or free_port(), free_port()
+        # The sink chooses them, unless one is given: a port that was free a moment ago may be another suite's by now.
+        self.port, self.control_port = port or 0, 0
         # A delayed line to this sink, which ends with it.
         self.line = None
         self.process = None
@@ -32,6 +33,11 @@ class Sink:
         def ready():
             if not self.process.running():
                 raise RuntimeError(f"the sink ended at once: {self.process.tail()}")
+            if not self.control_port:
+                told = re.findall(r"^(?:listening|control) on 127\.0\.0\.1:(\d+)$", self.process.text(), re.M)
+                if len(told) < 2:
+                    return False
+                self.port, self.control_port = map(int, told[:2])
             return answers(self.control_port)
 
         wait_until(ready, 10, "the sink's start")
