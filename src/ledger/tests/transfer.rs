@@ -153,7 +153,7 @@ async fn a_place_that_was_tried_often_before_takes_a_ledger() {
 }
 
 #[tokio::test]
-async fn people_who_are_suppressed_or_forgotten_agree() {
+async fn people_who_are_suppressed_before_a_retry_agree() {
     let folder = Folder::new();
     used(&folder).await;
     let ledger = folder.open();
