@@ -9,13 +9,11 @@ against the second one. In the end everybody was mailed once by the servers' own
 """
 
 import argparse
-import os
 import random
 import re
 import statistics
 import sys
 import time
-import urllib.request
 from collections import Counter
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from parts import fleet as fleets  # noqa: E402
 from parts.databases import DATABASE, QUOTED, Postgres  # noqa: E402
 from parts.process import answers, folder, free_port, wait_until  # noqa: E402
+from parts.prometheus import scrape  # noqa: E402
 from parts.report import table  # noqa: E402
 from parts.sinks import Sink  # noqa: E402
 from run import verdict  # noqa: E402
@@ -63,12 +62,10 @@ class Soak:
         self.servers: dict[str, dict] = {}
         self.campaigns: dict[str, dict] = {}
         self.mailed: list[str] = []
-        self.ended: list[str] = []
         self.begun, self.changes = 0, Counter()
         self.broken, self.ill = None, None
         for _ in range(10):
             self.add_server()
-        self.write_plan()
         self.process = stack.enter_context(self.fleet.start("--quiet", f"--admin-address=127.0.0.1:{self.port}", once=False))
         wait_until(lambda: answers(self.port), 60, "the admin endpoint")
         self.before = self.measured()
@@ -117,7 +114,6 @@ class Soak:
         done = [name for name in self.campaigns if self.state(name) == "Completed"]
         if len(done) > 3:
             del self.campaigns[done[0]]
-            self.ended.append(done[0])
             (self.fleet.config / f"{done[0]}.yaml").unlink()
             (self.fleet.config / f"{done[0]}.csv").unlink()
 
@@ -159,11 +155,9 @@ class Soak:
 
     def measured(self) -> tuple[float, float, float, float]:
         """The time, CPU seconds so far, seconds of turns so far and their number."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
+        _, text = scrape(self.port, "text/plain")
         turns = {key: float(re.search(rf"^mailfleet_turn_duration_seconds_{key} (\S+)", text, re.M)[1]) for key in ("sum", "count")}
-        return time.monotonic(), (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), turns["sum"], turns["count"]
+        return time.monotonic(), self.process.cpu_seconds_so_far(), turns["sum"], turns["count"]
 
     def sample(self):
         if not self.process.running():

@@ -109,7 +109,7 @@ fn check(args: &TableArgs) -> Result<ExitCode, String> {
     };
     check_ledger(&location, told).map_err(|error| error.to_string())?;
     let wrong = all.iter().filter(|checked| checked.wrong > 0).count();
-    printed(tables::checked().print(args.output, &mut io::stdout().lock(), all))?;
+    text::printed(tables::checked().print(args.output, &mut io::stdout().lock(), all), "the table")?;
     if wrong == 0 {
         return Ok(ExitCode::SUCCESS);
     }
@@ -121,7 +121,7 @@ fn stats(args: &TableArgs) -> Result<ExitCode, String> {
     let location = args.state.location()?;
     let sizes = sizes(&location).map_err(|error| error.to_string())?;
     let sum = sizes.tables.iter().fold((0, 0), |(rows, bytes), TableSize { rows: more, bytes: by, .. }| (rows + more, bytes + by));
-    printed(tables::sizes().print(args.output, &mut io::stdout().lock(), sizes.tables))?;
+    text::printed(tables::sizes().print(args.output, &mut io::stdout().lock(), sizes.tables), "the table")?;
     if args.output == OutputFormat::Table {
         let (rows, bytes) = sum;
         text::say(&format!(
@@ -198,12 +198,4 @@ fn place(option: &str, words: SecretValue, password_file: Option<PathBuf>) -> Re
         return Err(format!("{option}-password-file is for a URL, and {option} names a folder"));
     }
     Ok(PathBuf::from(text).into())
-}
-
-/// Whoever reads the output may have enough of it.
-fn printed(result: io::Result<()>) -> Result<(), String> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("the table cannot be printed: {error}")),
-        _ => Ok(()),
-    }
 }

@@ -171,15 +171,8 @@ fn list(args: &ListArgs) -> Result<ExitCode, String> {
         if printed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     read.map_err(|error| error.to_string())?;
-    written(printed.and_then(|()| printer.finish()))
-}
-
-/// Whoever reads the output may have enough of it.
-fn written(result: io::Result<()>) -> Result<ExitCode, String> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("the list cannot be printed: {error}")),
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    text::printed(printed.and_then(|()| printer.finish()), "the list")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The canonical form of an address that a person typed.
@@ -345,7 +338,8 @@ fn export(args: &ExportArgs) -> Result<ExitCode, String> {
             counted(forgotten, "person who was forgotten is", "people who were forgotten are")
         ));
     }
-    written(printed.and_then(|()| out.flush()))
+    text::printed(printed.and_then(|()| out.flush()), "the list")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A field of CSV (RFC 4180). One that a spreadsheet would take for a formula is quoted like any other: its content is data.

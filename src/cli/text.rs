@@ -19,6 +19,17 @@ pub fn say(line: &str) {
     let _ = io::stdout().lock().write_all(block(line).as_bytes());
 }
 
+/// What is told where output could not be printed; whoever reads it may have had enough of it.
+///
+/// # Errors
+/// When it could not be written otherwise, in words that begin with `what`.
+pub fn printed(result: io::Result<()>, what: &str) -> Result<(), String> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("{what} cannot be printed: {error}")),
+        _ => Ok(()),
+    }
+}
+
 /// A line and its end for standard output: on a terminal it is wrapped between words, and what is wrapped is indented.
 #[must_use]
 pub fn block(line: &str) -> String {

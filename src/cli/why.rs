@@ -58,10 +58,7 @@ fn show(args: &WhyArgs) -> Result<bool, String> {
     let known = reader.known(address.as_str(), args.namespace.as_deref(), keys.as_ref()).map_err(|error| error.to_string())?;
     let is_known = !known.is_empty();
     if is_known || args.output != OutputFormat::Table {
-        match tables::known().print(args.output, &mut io::stdout().lock(), known) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(format!("it cannot be printed: {error}")),
-            _ => {}
-        }
+        text::printed(tables::known().print(args.output, &mut io::stdout().lock(), known), "it")?;
     }
     Ok(is_known)
 }

@@ -1,7 +1,5 @@
 //! Whether a ledger agrees with itself: what is written twice must be the same, and what refers to something must find it.
 
-use std::fmt::Write as _;
-
 use super::{
     LedgerPlace,
     database::{Connection, params},
@@ -78,14 +76,13 @@ fn file(connection: &Connection) -> Result<Option<Checked>, Fault> {
     }))
 }
 
+/// The numbers of fates, as SQL lists them.
+fn numbers(is_wanted: impl Fn(Fate) -> bool) -> String {
+    let numbers: Vec<String> = Fate::ALL.into_iter().filter(|fate| is_wanted(*fate)).map(|fate| fate.number().to_string()).collect();
+    numbers.join(", ")
+}
+
 fn checks() -> Vec<Check> {
-    let numbers = |is_wanted: fn(&Fate) -> bool| {
-        let mut list = String::new();
-        for fate in Fate::ALL.iter().filter(|fate| is_wanted(fate)) {
-            let _ = write!(list, "{}{}", if list.is_empty() { "" } else { ", " }, fate.number());
-        }
-        list
-    };
     let (all, open) = (numbers(|_| true), numbers(|fate| !fate.is_final()));
     // Who is suppressed or withdrawn was not mailed by the server of the attempt before.
     let by_server = numbers(|fate| fate.is_final() && !matches!(fate, Fate::Suppressed | Fate::Withdrawn));
@@ -156,7 +153,7 @@ fn people(connection: &Connection) -> Result<Checked, Fault> {
         connection.all("SELECT id, namespace || '/' || campaign || ' run ' || run FROM runs ORDER BY id", (), |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
-    let may_have_been_mailed = [Fate::Claimed, Fate::Accepted, Fate::Unknown].map(|fate| fate.number().to_string()).join(", ");
+    let may_have_been_mailed = numbers(|fate| matches!(fate, Fate::Claimed | Fate::Accepted | Fate::Unknown));
     let mut page = connection.prepare(&format!(
         "SELECT partition, seq, recipient FROM messages WHERE run_id = ?1 AND (partition, seq) > (?2, ?3)
          AND state IN ({may_have_been_mailed}) ORDER BY partition, seq LIMIT ?4"

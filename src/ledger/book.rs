@@ -95,9 +95,11 @@ impl Book {
         let merged = if matches!(self.keeper, Keeper::Folder(_)) { Folder::merge_log(&self.connection) } else { Ok(()) };
         merged.map_err(|fault| fault.at(&self.name))
     }
+}
 
-    /// Gives the ledger back.
-    pub(super) fn close(&mut self) {
+impl Drop for Book {
+    /// Gives the ledger back, so that the next process need not wait for the end of a lease.
+    fn drop(&mut self) {
         if let Keeper::Tenure(tenure) = &self.keeper {
             tenure.close(&mut self.connection, self.epoch);
         }

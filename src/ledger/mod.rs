@@ -144,11 +144,8 @@ impl Ledger {
     pub fn open(location: impl Into<LedgerPlace>, options: LedgerOptions) -> Result<Self, LedgerError> {
         let location = location.into();
         let mut writer = Writer::open(&location, options)?;
-        if location.database().is_some()
-            && let Err(refusal) = transfer::check_nothing_is_left_behind(&location, &mut writer.book)
-        {
-            writer.book.close();
-            return Err(refusal);
+        if location.database().is_some() {
+            transfer::check_nothing_is_left_behind(&location, &mut writer.book)?;
         }
         let seed = writer.seed;
         let epoch = writer.book.epoch;

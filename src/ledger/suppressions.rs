@@ -138,6 +138,9 @@ pub(super) fn why(
         Some(Asked::new(run, keys, claim))
     });
     let asked: Vec<Option<Asked<'_>>> = asked.collect();
+    if asked.iter().all(Option::is_none) {
+        return Ok(asked.iter().map(|_| None).collect());
+    }
     if matches!(connection, Connection::Postgres(_)) { why_together(connection, &asked) } else { why_one_by_one(connection, &asked) }
 }
 
@@ -167,9 +170,6 @@ fn why_together(connection: &Connection, asked: &[Option<Asked<'_>>]) -> Result<
             names.push(Some(name));
             topics.push(Some(asked.topic));
         }
-    }
-    if numbers.is_empty() {
-        return Ok(found);
     }
     let columns = [Value::Integers(&numbers), Value::Texts(&namespaces), Value::Texts(&names), Value::Texts(&topics)];
     let rows: Vec<(usize, NotMailed)> = connection.all(

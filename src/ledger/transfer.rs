@@ -1,7 +1,7 @@
 //! A ledger moves to another place, while nothing sends: every row of it, and what it is.
 //!
-//! The old one is marked before the new one is complete, so that there is no moment in which both could be sent from. A move that was
-//! interrupted leaves the old one marked and the new one empty, and is repeated.
+//! First the new one is marked, then the old one, and only the rows take the mark off the new one: there is no moment in which both could
+//! be sent from, nor one in which the new one could be that does not hold everything. A move that was interrupted is repeated.
 
 use super::{
     LedgerOptions, LedgerPlace,
@@ -28,6 +28,11 @@ pub struct Moved {
 }
 
 impl Moved {
+    /// By an earlier move.
+    fn before() -> Self {
+        Self { is_repeated: true, ..Self::default() }
+    }
+
     /// All rows.
     #[must_use]
     pub fn rows(&self) -> u64 {
@@ -48,25 +53,20 @@ pub fn move_ledger(from: &LedgerPlace, to: &LedgerPlace, mut told: impl FnMut(&s
     // Where there is no ledger, none is made.
     drop(schema::open_at_even_if_moved(from)?);
     let mut old = Book::open_even_if_moved(from, LedgerOptions::default())?;
-    let done = match old.read(|connection| Ok((meta::text(connection, MOVED_TO)?, meta::text(connection, MOVED_AT)?)))? {
+    match old.read(|connection| Ok((meta::text(connection, MOVED_TO)?, meta::text(connection, MOVED_AT)?)))? {
         (Some(place), _) if place != name_for_ever(to) => {
             // The other move may have been completed there, and be in use.
             Err(conflict(format!("the ledger at {from} was to be moved to {place}: repeat that, and move it on from there")))
         }
         (_, Some(_)) => arrived(to).and_then(|is_there| {
-            let repeated = Moved { is_repeated: true, ..Moved::default() };
             let gone = || conflict(format!("the ledger at {from} was moved to {to}, which knows nobody now: bring its database back"));
-            if is_there { Ok(repeated) } else { Err(gone()) }
+            if is_there { Ok(Moved::before()) } else { Err(gone()) }
         }),
-        _ => {
+        (moved_to, None) => {
             let mut new = Book::open_even_if_moved(to, LedgerOptions::default())?;
-            let done = fill(&mut old, &mut new, (from, to), &mut told);
-            new.close();
-            done
+            fill((&mut old, from, moved_to.is_some()), (&mut new, to), &mut told)
         }
-    };
-    old.close();
-    done
+    }
 }
 
 fn conflict(message: String) -> LedgerError {
@@ -82,21 +82,19 @@ fn arrived(to: &LedgerPlace) -> Result<bool, LedgerError> {
     }
 }
 
-/// Fills the new ledger with what the old one knows, both of which are marked meanwhile.
+/// Fills the new ledger with what the old one knows, both of which are marked meanwhile; the old one may be from an earlier try.
 fn fill(
-    old: &mut Book,
-    new: &mut Book,
-    (from, to): (&LedgerPlace, &LedgerPlace),
+    (old, from, is_marked): (&mut Book, &LedgerPlace, bool),
+    (new, to): (&mut Book, &LedgerPlace),
     told: &mut impl FnMut(&str, u64),
 ) -> Result<Moved, LedgerError> {
-    let is_marked = old.read(|connection| meta::text(connection, MOVED_TO))?.is_some();
     if new.read(|connection| meta::text(connection, ARRIVING))?.is_none() {
         let seed = old.read(|connection| meta::number(connection, "seed"))?;
         let (runs, others) = new.read(|connection| Ok((knows_runs(connection)?, knows_anything(connection)?)))?;
         if is_marked && others && new.read(|connection| meta::number(connection, "seed"))? == seed {
             // It was complete, and ended before that was noted.
             old.transaction(note_moved)?;
-            return Ok(Moved { is_repeated: true, ..Moved::default() });
+            return Ok(Moved::before());
         }
         if runs {
             return Err(conflict(format!(
@@ -116,7 +114,7 @@ fn fill(
     let copied = new.transaction(|target| old.read(|source| copy(source, target, told)).map_err(Fault::Ledger));
     let copied = match copied {
         Err(error) if error.kind == LedgerErrorKind::Undecided => match new.undecided().map(|ended| new.was_applied(ended)) {
-            Some(Ok(true)) => Ok(Moved { is_repeated: true, ..Moved::default() }),
+            Some(Ok(true)) => Ok(Moved::before()),
             Some(Ok(false)) => Err(error),
             // Both stay marked.
             Some(Err(_)) | None => return Err(LedgerError { message: format!("{}; repeat the move", error.message), ..error }),
@@ -195,23 +193,21 @@ fn copy(source: &Connection, target: &Connection, told: &mut impl FnMut(&str, u6
     target.allow_long_questions()?;
     let mut moved = Moved::default();
     // A new ledger has nothing but what its opening wrote, none of which counts.
-    for table in tables::all().iter().rev() {
+    let tables = tables::all();
+    for table in &tables {
         target.execute(&format!("DELETE FROM {}", table.name), ())?;
     }
     for key in KEPT {
         if let Some(text) = meta::text(source, key)? {
-            match text.parse::<i64>() {
-                Ok(number) => meta::set(target, key, number)?,
-                Err(_) => meta::set_text(target, key, &text)?,
-            }
+            meta::set_text(target, key, &text)?;
         }
     }
     // Each process of either was of another epoch than the next one is.
     let epoch = meta::number(source, "epoch")?.max(meta::number(target, "epoch")?);
     meta::set(target, "epoch", epoch)?;
     meta::remove(target, ARRIVING)?;
-    for table in tables::all() {
-        let rows = copy_table(source, target, &table, told)?;
+    for table in &tables {
+        let rows = copy_table(source, target, table, told)?;
         let count = |connection: &Connection| connection.value::<i64>(&format!("SELECT count(*) FROM {}", table.name), ());
         let (left, arrived) = (count(source)?, count(target)?);
         if arrived != left {
@@ -248,9 +244,8 @@ impl Cell {
 
 fn copy_table(source: &Connection, target: &Connection, table: &Table, told: &mut impl FnMut(&str, u64)) -> Result<u64, Fault> {
     let (columns, key) = (Table::list(&table.columns), Table::list(table.key()));
-    let numbers: Vec<String> = (1..=table.key).map(|number| format!("?{number}")).collect();
     let first = format!("SELECT {columns} FROM {} ORDER BY {key} LIMIT {PAGE}", table.name);
-    let next = format!("SELECT {columns} FROM {} WHERE ({key}) > ({}) ORDER BY {key} LIMIT {PAGE}", table.name, numbers.join(", "));
+    let next = format!("SELECT {columns} FROM {} WHERE ({key}) > ({}) ORDER BY {key} LIMIT {PAGE}", table.name, parameters(table.key));
     let (mut page, mut rows) = (read(source, &first, &[], table)?, 0_u64);
     while let Some(last) = page.last() {
         rows += page.len() as u64;
@@ -260,6 +255,12 @@ fn copy_table(source: &Connection, target: &Connection, table: &Table, told: &mu
         page = read(source, &next, &after, table)?;
     }
     Ok(rows)
+}
+
+/// `?1, ?2, ?3`
+fn parameters(count: usize) -> String {
+    let numbers: Vec<String> = (1..=count).map(|number| format!("?{number}")).collect();
+    numbers.join(", ")
 }
 
 fn read(connection: &Connection, sql: &str, after: &[Value<'_>], table: &Table) -> Result<Vec<Cells>, Fault> {
@@ -273,9 +274,7 @@ fn read(connection: &Connection, sql: &str, after: &[Value<'_>], table: &Table) 
 }
 
 fn write(connection: &Connection, table: &Table, rows: &[Cells]) -> Result<(), Fault> {
-    let columns = Table::list(&table.columns);
-    let numbers: Vec<String> = (1..=table.columns.len()).map(|number| format!("?{number}")).collect();
-    let numbers = numbers.join(", ");
+    let (columns, numbers) = (Table::list(&table.columns), parameters(table.columns.len()));
     if matches!(connection, Connection::Postgres(_)) {
         let integers: Vec<Vec<Option<i64>>> =
             each_column(table, rows, |cell| if let Cell::Integer(number) = cell { *number } else { None });

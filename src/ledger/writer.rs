@@ -93,7 +93,6 @@ impl Writer {
             job(&mut self);
             self.tidy();
         }
-        self.book.close();
     }
 
     /// Housekeeping outside of jobs. A failure costs space, not correctness, so it is logged and retried.

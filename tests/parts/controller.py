@@ -1,6 +1,5 @@
 """`mailfleet run --kubernetes` against a control plane, with a state folder that outlives it."""
 
-import os
 import signal
 from pathlib import Path
 
@@ -60,8 +59,7 @@ class Controller(Ledger):
 
     def cpu_seconds(self) -> float:
         """User and system time so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return self.process.cpu_seconds_so_far()
 
     def __enter__(self):
         return self

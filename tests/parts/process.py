@@ -145,6 +145,11 @@ class Process:
         """User and system time, once it has ended."""
         return self.usage.ru_utime + self.usage.ru_stime
 
+    def cpu_seconds_so_far(self) -> float:
+        """User and system time of a process that runs."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def signal(self, number: int):
         """Signals it while it runs."""
         if self.running():

@@ -27,7 +27,7 @@ pub(in crate::ledger) use self::translate::tables;
 use self::{
     connect::wait,
     translate::translated,
-    turn::{Posted, in_order, in_turn},
+    turn::{Posted, in_order, in_turn, parameters},
 };
 use super::{Kind, Value};
 use crate::ledger::error::{Fault, LedgerError, LedgerErrorKind};
@@ -162,22 +162,19 @@ impl Session {
     pub(super) fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, Fault> {
         self.open_now()?;
         let statement = self.statement(sql, values)?;
-        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-        self.together(self.client.execute(&statement, &values))
+        self.together(self.client.execute(&statement, &parameters(values)))
     }
 
     pub(super) fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<tokio_postgres::Row>, Fault> {
         self.open_now()?;
         let statement = self.statement(sql, values)?;
-        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-        self.together(self.client.query(&statement, &values))
+        self.together(self.client.query(&statement, &parameters(values)))
     }
 
     /// A query that changes nothing unless [`IS_OPEN`] holds: it is sent together with the beginning of the transaction.
     pub(in crate::ledger) fn query_open(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<tokio_postgres::Row>, Fault> {
         let statement = self.statement(sql, values)?;
-        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-        self.open_with(self.client.query(&statement, &values))
+        self.open_with(self.client.query(&statement, &parameters(values)))
     }
 
     /// A query once for each list of values, some hundred at a time.
@@ -187,8 +184,7 @@ impl Session {
         for some in each.chunks(EACH_MAX) {
             let Some(first) = some.first() else { continue };
             let statement = self.statement(sql, first)?;
-            let values: Vec<Vec<&(dyn ToSql + Sync)>> =
-                some.iter().map(|values| values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()).collect();
+            let values: Vec<_> = some.iter().map(|values| parameters(values)).collect();
             let sent = values.iter().map(|values| self.client.query(&statement, values).boxed()).collect();
             let answers = self.together(async { in_order(sent).await.into_iter().collect::<Result<Vec<_>, _>>() })?;
             found.extend(answers);

@@ -35,8 +35,7 @@ impl Posted {
         Box::pin(async move {
             let texts: Vec<Vec<Option<&str>>> = self.values.iter().map(Owned::texts).collect();
             let values: Vec<Value<'_>> = self.values.iter().zip(&texts).map(|(value, texts)| value.value(texts)).collect();
-            let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-            client.execute(&self.statement, &values).await
+            client.execute(&self.statement, &parameters(&values)).await
         })
     }
 }
@@ -65,6 +64,11 @@ impl Owned {
             Self::Texts(_) => Value::Texts(texts),
         }
     }
+}
+
+/// Values as tokio-postgres takes them.
+pub(super) fn parameters<'v>(values: &'v [Value<'v>]) -> Vec<&'v (dyn ToSql + Sync)> {
+    values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
 }
 
 /// How many rows the last of several statements without parameters changed.
