@@ -21,6 +21,8 @@ from parts.terminal import Terminal
 GOLDEN = Path(__file__).parent / "screens"
 SIZES = ((80, 24), (100, 30), (200, 50))
 RELAYS = 30
+# How long something takes, as people are told: `40s`, `1h41m`, `3 days`.
+TIME = r"(?:(?:\d+[hms])+|\d+ days)"
 
 
 def masked(lines: list[str]) -> str:
@@ -28,7 +30,7 @@ def masked(lines: list[str]) -> str:
     text = "\n".join(line.rstrip() for line in lines)
     for pattern, word in (
         (r"\d[\d,.]*(/s|/min|/h)\b", "RATE"),
-        (r", \d+( days|[smh]) left", ", TIME left"),
+        (rf", {TIME} left", ", TIME left"),
         (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIMESTAMP"),
         (r" *~?\d[\d,]*(\.\d+)?", " N"),
     ):
@@ -131,7 +133,7 @@ def many_servers(program, columns: int, rows: int) -> str:
     with shop.terminal(columns, rows) as terminal:
         terminal.type(shop.command())
         begin = time.monotonic()
-        terminal.wait(r"Sending [\d,]+ of 60,000 \(\d+%\), [\d.]+/s, \d+\w+ left", 30)
+        terminal.wait(rf"Sending [\d,]+ of 60,000 \(\d+%\), [\d.]+/s, {TIME} left", 30)
         took = time.monotonic() - begin
         screen = terminal.shown().split("\n")
         require(any(line.startswith("campaign default/spring") for line in screen), "the campaign scrolled away:\n" + "\n".join(screen))

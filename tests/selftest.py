@@ -368,6 +368,23 @@ def taken_ports() -> str:
     return f"{len(unlucky)} ports, up in {plane.seconds_to_start:.1f} s"
 
 
+def ports_of_two_suites() -> str:
+    """Two suites are never given the same port; what listens on one, or was given out before, is passed over."""
+    code = "import sys; from parts import process; process.PORTS = range(int(sys.argv[1]), int(sys.argv[2])); "
+    code += "print(*(process.free_port() for _ in range(20)), flush=True); sys.stdin.read()"
+    place, ports = Path(__file__).parent, range(14_000, 14_041)
+    words = [sys.executable, "-c", code, str(ports.start), str(ports.stop)]
+    with socketserver.ThreadingTCPServer(("127.0.0.1", ports[7]), socketserver.BaseRequestHandler):
+        suites = [subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=place) for _ in range(2)]
+        given = [int(port) for suite in suites for port in suite.stdout.readline().split()]
+        require(sorted(given) == [port for port in ports if port != ports[7]], f"{given}")
+        late = subprocess.run(words, capture_output=True, text=True, cwd=place, timeout=30)
+        require(late.returncode == 1 and "no port from 14000 to 14040 is free" in late.stderr, late.stderr)
+    for suite in suites:
+        suite.communicate()
+    return f"{len(given)} ports, none twice"
+
+
 def no_orphans() -> str:
     """A suite that is killed with -9 leaves none of its processes behind."""
     place = folder("selftest")
@@ -410,6 +427,7 @@ def main():
             sink_on_a_terminal,
             other_clients,
             no_orphans,
+            ports_of_two_suites,
             example_of_a_suite,
             control_plane,
             taken_ports,

@@ -3,7 +3,9 @@
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import os
+import random
 import shutil
 import signal
 import socket
@@ -13,17 +15,41 @@ import threading
 import time
 import weakref
 from pathlib import Path
+from typing import TextIO
 
 _processes = weakref.WeakSet()
 _folders: list[Path] = []
 _kept = False
 
 
+# Below the ports that Linux gives out of its own accord (`ip_local_port_range`, from 32768 on), and above those of known services.
+PORTS = range(15_000, 30_000)
+# Held until this process ends.
+_reservations: list[TextIO] = []
+
+
 def free_port() -> int:
-    """A port that was free a moment ago, for servers that cannot report the port they chose."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port of loopback for a server that cannot report the port it chose, or for one that is absent.
+
+    Nothing listens there, and no other suite that runs meanwhile is given it: each port that was given out has a locked file.
+    """
+    place = Path(tempfile.gettempdir()) / f".mailfleet-ports-{os.getuid()}"
+    place.mkdir(exist_ok=True)
+    # No suite's seed makes two of them ask for the same ones.
+    first = random.SystemRandom().randrange(len(PORTS))
+    for offset in range(len(PORTS)):
+        port = PORTS[(first + offset) % len(PORTS)]
+        reservation = open(place / str(port), "w", encoding="ascii")  # noqa: SIM115
+        try:
+            fcntl.flock(reservation, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            reservation.close()
+            continue
+        _reservations.append(reservation)
+        return port
+    raise RuntimeError(f"no port from {PORTS.start} to {PORTS.stop - 1} is free")
 
 
 def wait_until(condition, seconds: float, what: str, every: float = 0.02):

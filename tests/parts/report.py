@@ -10,6 +10,10 @@ from pathlib import Path
 from .process import keep_folders
 
 
+# Of one failure, in the summary of `make test`.
+FAILURE_LINES_MAX = 40
+
+
 class Breach(AssertionError):
     """Something that must hold does not."""
 
@@ -35,6 +39,15 @@ def record_skip(name: str, reason: str):
     if path := os.environ.get("MAILFLEET_SKIPPED"):
         with open(path, "a", encoding="utf-8") as file:
             file.write(f"{Path(sys.argv[0]).stem}: {name}: {reason}\n")
+
+
+def record_failure(name: str, why: str):
+    """Adds the beginning of a failure to the file that `MAILFLEET_FAILED` names: `make test` repeats it at its end."""
+    if path := os.environ.get("MAILFLEET_FAILED"):
+        lines = why.strip().splitlines() or [""]
+        more = [f"  … {len(lines) - FAILURE_LINES_MAX} lines more above"] if len(lines) > FAILURE_LINES_MAX else []
+        with open(path, "a", encoding="utf-8") as file:
+            file.write("\n".join([f"{Path(sys.argv[0]).stem}: {name}: {lines[0]}", *(f"  {line}" for line in lines[1:FAILURE_LINES_MAX]), *more]) + "\n")
 
 
 def skips_fail() -> bool:
@@ -154,6 +167,7 @@ class Cases:
             self.failed += 1
             keep_folders()
             word, note = "FAILED", f"{type(fault).__name__}: {fault}"
+            record_failure(name, note)
             if not isinstance(fault, Breach):
                 traceback.print_exc()
         print(f"{word:8}{name} ({time.monotonic() - begin:.1f} s){': ' + str(note) if note else ''}", flush=True)
