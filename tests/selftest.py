@@ -368,6 +368,17 @@ def taken_ports() -> str:
     return f"{len(unlucky)} ports, up in {plane.seconds_to_start:.1f} s"
 
 
+def suites_side_by_side() -> str:
+    """What runs the suites of `make test` tells of each how it ended, also of one that cannot run at all."""
+    results = folder("selftest") / "results"
+    words = [Path(__file__).parents[1] / "scripts/together", "--at-a-time", "2", "--results", results, "rollout:--list", "absent", "hours:--list"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    ended = sorted(line.split()[::2] for line in results.read_text(encoding="utf-8").splitlines())
+    require((done.returncode, ended) == (2, [["0", "hours"], ["0", "rollout"], ["2", "absent"]]), f"exit {done.returncode}, {ended}: {done.stdout}{done.stderr}")
+    require("== absent: " in done.stdout and "each by their own clock" in done.stdout, done.stdout)
+    return f"{len(ended)} suites"
+
+
 def ports_of_two_suites() -> str:
     """Two suites are never given the same port; what listens on one, or was given out before, is passed over."""
     code = "import sys; from parts import process; process.PORTS = range(int(sys.argv[1]), int(sys.argv[2])); "
@@ -428,6 +439,7 @@ def main():
             other_clients,
             no_orphans,
             ports_of_two_suites,
+            suites_side_by_side,
             example_of_a_suite,
             control_plane,
             taken_ports,
