@@ -7,7 +7,7 @@ RELEASE := $(TARGET)/release/mailfleet
 # Said before a build that compiles every dependency.
 FIRST_BUILD = [ -e $(TARGET)/debug/mailfleet ] || echo "The first build compiles every dependency: about 4 minutes on two cores."
 
-.PHONY: help book pictures build cold-build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api bench-dkim bench-pages limits providers soak fuzz lint format setup clean demo-kubernetes kubernetes
+.PHONY: help book pictures build cold-build demo test crash outage ledger memory campaigns chart image real verdict gitops bench bench-line bench-api bench-dkim bench-pages limits providers simulate soak fuzz lint format setup clean demo-kubernetes kubernetes
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -37,6 +37,11 @@ test: ## set-up, cargo test, lint, and every suite in its quick mode
 
 crash: build ## 25 kill -9 at random points of a campaign of 20,000, over SMTP and APIs: nobody mailed twice, nobody lost
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/crash.py $(ARGS)
+
+SEED ?= 1
+SEEDS ?= 1000
+simulate: ## the data plane with its ledger in simulated time, by seed: kills, locks, edits, servers that fail; SEEDS=10000, from SEED on
+	SEED=$(SEED) SEEDS=$(SEEDS) cargo test --locked --lib simulated -- --nocapture
 
 ledger: build ## the ledger's database locked and its disk full during a campaign: it waits, says why, and resumes
 	MAILFLEET_BINARY=$(RELEASE) $(PYTHON) tests/ledger.py $(ARGS)

@@ -6,25 +6,31 @@ use std::{sync::LazyLock, time::Duration};
 /// falls due while the machine sleeps is not delayed by it.
 ///
 /// Clocks that were tied to wall time at two moments could differ, so a process has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct SteadyClock {
     wall_ms: i64,
     started: Duration,
+    /// What it is advanced by.
+    elapsed: fn() -> Duration,
 }
 
 impl SteadyClock {
     /// The clock of this process, which was tied to wall time when it was first asked for.
     #[must_use]
     pub fn of_process() -> Self {
-        static TIED: LazyLock<SteadyClock> =
-            LazyLock::new(|| SteadyClock { wall_ms: jiff::Timestamp::now().as_millisecond(), started: since_boot() });
+        static TIED: LazyLock<SteadyClock> = LazyLock::new(|| SteadyClock::at(jiff::Timestamp::now().as_millisecond(), since_boot));
         *TIED
+    }
+
+    /// A clock that shows `wall_ms` now, and goes on as `elapsed` does.
+    pub(crate) fn at(wall_ms: i64, elapsed: fn() -> Duration) -> Self {
+        Self { wall_ms, started: elapsed(), elapsed }
     }
 
     /// Milliseconds since 1970.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
-        let elapsed = since_boot().saturating_sub(self.started);
+        let elapsed = (self.elapsed)().saturating_sub(self.started);
         self.wall_ms.saturating_add(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
     }
 }
@@ -79,7 +85,8 @@ mod tests {
         let later = clock.now_ms();
         assert!((30..5000).contains(&(later - ours)), "{}", later - ours);
         // Whoever asks later has the same clock, and not one that was tied again.
-        assert_eq!(SteadyClock::of_process(), clock);
+        let again = SteadyClock::of_process();
+        assert_eq!((again.wall_ms, again.started), (clock.wall_ms, clock.started));
         // The system's own time since boot, which includes sleep.
         #[cfg(target_os = "linux")]
         {

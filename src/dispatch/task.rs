@@ -88,6 +88,16 @@ impl Dispatch {
     /// # Errors
     /// When the ledger cannot be read.
     pub async fn start(ledger: Ledger, clock: SteadyClock, return_paths: Option<Arc<ReturnPaths>>) -> Result<Self, LedgerError> {
+        Self::start_with(feeders::THREADS, ledger, clock, return_paths).await
+    }
+
+    /// The same, with so many threads for feeders.
+    async fn start_with(
+        threads: usize,
+        ledger: Ledger,
+        clock: SteadyClock,
+        return_paths: Option<Arc<ReturnPaths>>,
+    ) -> Result<Self, LedgerError> {
         let (handover, handover_receiver) = watch::channel(Handover::default());
         let (report_sender, report) = watch::channel(Arc::new(Report::default()));
         let (event_sender, events) = mpsc::unbounded_channel();
@@ -106,7 +116,7 @@ impl Dispatch {
             }
         }
         report_sender.send_replace(Arc::new(Report { days: usage.completed_days(clock.now_ms()), ..Report::default() }));
-        let mut task = DispatchTask::new(ledger, clock, usage, Reporting::new(event_sender, report_sender));
+        let mut task = DispatchTask::new(threads, ledger, clock, usage, Reporting::new(event_sender, report_sender));
         task.scheduler.return_paths = return_paths;
         let task = tokio::spawn(async move { task.run(handover_receiver, stopped).await });
         Ok(Self { handover, report, events, stop: Some(stop), task })
@@ -167,7 +177,7 @@ async fn result_of(committing: &mut Option<Committing>) -> CommitResult {
 }
 
 impl DispatchTask {
-    fn new(ledger: Ledger, clock: SteadyClock, usage: UsageBook, reporting: Reporting) -> Self {
+    fn new(threads: usize, ledger: Ledger, clock: SteadyClock, usage: UsageBook, reporting: Reporting) -> Self {
         Self {
             scheduler: Scheduler::new(ledger.seed()),
             ledger,
@@ -176,7 +186,7 @@ impl DispatchTask {
             ids: LedgerIds::default(),
             usage,
             clients: Clients::default(),
-            audiences: Audiences::new(),
+            audiences: Audiences::new(threads),
             batches: Batches::default(),
             inbox: Inbox::default(),
             reporting,

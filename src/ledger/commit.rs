@@ -9,8 +9,9 @@ mod usage;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
-    time::Instant,
 };
+
+use tokio::time::Instant;
 
 pub(super) use self::usage::add_usage;
 use self::{

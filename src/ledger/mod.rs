@@ -123,7 +123,7 @@ pub struct Ledger {
 }
 
 struct Shared {
-    jobs: Option<mpsc::Sender<Job>>,
+    jobs: Option<Jobs>,
     thread: Option<JoinHandle<()>>,
     location: LedgerPlace,
     seed: u64,
@@ -133,6 +133,15 @@ struct Shared {
     keys: RwLock<Option<Keys>>,
     /// A reader of a database elsewhere, for whoever asks next: a connection to it is dear.
     reader: Mutex<Option<LedgerReader>>,
+}
+
+/// Who carries out jobs.
+enum Jobs {
+    /// The writing thread.
+    Thread(mpsc::Sender<Job>),
+    /// Whoever asks, in simulated time, where nothing may happen beside anything else; a job begins and ends after pauses.
+    #[cfg(test)]
+    Asker(Mutex<Writer>, Box<dyn Fn() -> Duration + Send + Sync>),
 }
 
 impl Ledger {
@@ -157,18 +166,20 @@ impl Ledger {
             .name("ledger".to_owned())
             .spawn(move || writer.work(waiting))
             .map_err(|e| LedgerError::new(LedgerErrorKind::Io, format!("the ledger's thread could not be started ({e})")))?;
-        let shared = Shared {
-            jobs: Some(jobs),
-            thread: Some(thread),
-            location,
-            seed,
-            epoch,
-            servers: RwLock::default(),
-            builders: Builders::default(),
-            keys: RwLock::default(),
-            reader: Mutex::default(),
-        };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(Shared::new(location, seed, epoch, Jobs::Thread(jobs), Some(thread))) })
+    }
+
+    /// Opens the ledger of a folder for simulated time: jobs are carried out by whoever asks, each with a `pause` before and after it.
+    #[cfg(test)]
+    pub(crate) fn simulated(
+        location: impl Into<LedgerPlace>,
+        options: LedgerOptions,
+        pause: Box<dyn Fn() -> Duration + Send + Sync>,
+    ) -> Result<Self, LedgerError> {
+        let location = location.into();
+        let writer = Writer::open(&location, options)?;
+        let (seed, epoch) = (writer.seed, writer.book.epoch);
+        Ok(Self { shared: Arc::new(Shared::new(location, seed, epoch, Jobs::Asker(Mutex::new(writer), pause), None)) })
     }
 
     /// The ledger's random seed, on which every pick of a server depends. It never changes.
@@ -523,12 +534,19 @@ impl Ledger {
         work: impl FnOnce(&mut Writer) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |writer| {
+        let job: Job = Box::new(move |writer: &mut Writer| {
             // The caller may be gone; the job is carried out all the same.
             let _ = answer.send(work(writer));
         });
-        let jobs = self.shared.jobs.as_ref().ok_or_else(LedgerError::closed)?;
-        jobs.send(job).await.map_err(|_| LedgerError::closed())?;
+        match self.shared.jobs.as_ref().ok_or_else(LedgerError::closed)? {
+            Jobs::Thread(jobs) => jobs.send(job).await.map_err(|_| LedgerError::closed())?,
+            #[cfg(test)]
+            Jobs::Asker(writer, pause) => {
+                tokio::time::sleep(pause()).await;
+                writer.lock().unwrap_or_else(PoisonError::into_inner).carry_out(job);
+                tokio::time::sleep(pause()).await;
+            }
+        }
         answered.await.map_err(|_| LedgerError::closed())?
     }
 }
@@ -540,6 +558,20 @@ impl fmt::Debug for Ledger {
 }
 
 impl Shared {
+    fn new(location: LedgerPlace, seed: u64, epoch: i64, jobs: Jobs, thread: Option<JoinHandle<()>>) -> Self {
+        Self {
+            jobs: Some(jobs),
+            thread,
+            location,
+            seed,
+            epoch,
+            servers: RwLock::default(),
+            builders: Builders::default(),
+            keys: RwLock::default(),
+            reader: Mutex::default(),
+        }
+    }
+
     /// Asks beside the thread that writes. It blocks.
     fn ask<T>(&self, question: impl FnOnce(&LedgerReader) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
         let kept = || self.reader.lock().unwrap_or_else(PoisonError::into_inner);

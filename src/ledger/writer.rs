@@ -90,9 +90,14 @@ impl Writer {
     /// Runs jobs until all handles are gone.
     pub(super) fn work(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(job) = jobs.blocking_recv() {
-            job(&mut self);
-            self.tidy();
+            self.carry_out(job);
         }
+    }
+
+    /// Does a job, and what is to be tidied up after it.
+    pub(super) fn carry_out(&mut self, job: Job) {
+        job(self);
+        self.tidy();
     }
 
     /// Housekeeping outside of jobs. A failure costs space, not correctness, so it is logged and retried.

@@ -92,7 +92,8 @@ impl Gate {
     /// Waits until this many contents may pass.
     pub async fn pass(self: Arc<Self>, count: usize) -> Pass {
         loop {
-            match self.try_pass(count, Instant::now()) {
+            // The clock by which it waits.
+            match self.try_pass(count, tokio::time::Instant::now().into_std()) {
                 Ok(pass) => return pass,
                 Err(at) => tokio::time::sleep_until(at.into()).await,
             }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io};
 
 use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle};
 
-use super::{Asking, Feeder, FeederEvent, FeederSpec, Ledger, Request, Threads, Versions, feeder, feeders};
+use super::{Asking, Feeder, FeederEvent, FeederSpec, Ledger, Request, Threads, Versions, feeder};
 use crate::dispatch::index::CampaignIx;
 
 /// The audiences of campaigns, by index.
@@ -21,10 +21,11 @@ pub(super) struct Audiences {
 }
 
 impl Audiences {
-    pub(super) fn new() -> Self {
+    /// With so many threads for feeders.
+    pub(super) fn new(threads: usize) -> Self {
         Self {
             feeders: BTreeMap::new(),
-            threads: Threads::new(feeders::THREADS, Handle::current()),
+            threads: Threads::new(threads, Handle::current()),
             unmatched: BTreeMap::new(),
             versions: BTreeMap::new(),
             watches: BTreeMap::new(),

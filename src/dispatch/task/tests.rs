@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod forgetting;
+mod simulated;
 
 const KEY: [u8; 32] = [7; 32];
 

@@ -35,7 +35,8 @@ impl Bare {
         let (report_sender, report) = watch::channel(Arc::new(Report::default()));
         let (event_sender, _) = mpsc::unbounded_channel();
         let usage = UsageBook::new(Vec::new(), Days::new(Vec::new()));
-        let task = DispatchTask::new(ledger, SteadyClock::of_process(), usage, Reporting::new(event_sender, report_sender));
+        let task =
+            DispatchTask::new(feeders::THREADS, ledger, SteadyClock::of_process(), usage, Reporting::new(event_sender, report_sender));
         Self { folder, task, handover, handover_receiver, report }
     }
 
