@@ -42,7 +42,7 @@ def told(program, fleet, names: list[str]) -> dict[str, str]:
     for words in (["servers", "-o", "yaml"], ["campaigns", "-o", "yaml"], ["servers", "-o", "wide"], ["campaigns", "-o", "markdown"]):
         code, texts[" ".join(words)] = fleet.command("get", *words, "--state", fleet.state, seconds=120)
         require(code == 0, f"get {words}: {texts[' '.join(words)][:300]}")
-    texts["validate"] = fleet.command("validate", fleet.config, "--state", fleet.state, seconds=120)[1]
+    texts["validate"] = fleet.command("validate", fleet.config, "--state", fleet.state, seconds=400)[1]
     for name in names:
         # The server and the Secrets only: the whole folder takes seconds to read.
         alone = fleet.folder / "alone" / f"{name}.yaml"

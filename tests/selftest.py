@@ -50,7 +50,7 @@ def send(smtp: smtplib.SMTP, recipient: str) -> int:
 SUITE = """
 from parts.report import Cases, Shared, need, require
 
-def wrong(): require(False, "a breach")
+def wrong(): require(False, "\\n".join(["a breach", *["more"] * 50]))
 def absent(): need("a part")
 
 cases = Cases("A suite of the selftest.")
@@ -68,19 +68,22 @@ cases.end()
 def counted_cases() -> str:
     """A suite counts what passed, failed and was skipped; a skip is recorded, and a failure with CI=true."""
     place = folder("selftest")
-    suite, skipped = place / "suite.py", place / "skipped"
+    suite, skipped, failed = place / "suite.py", place / "skipped", place / "failed"
     suite.write_text(SUITE)
 
     def run(*words: str, **environment: str) -> tuple[int, list[str]]:
         inherited = {name: value for name, value in os.environ.items() if name != "CI"}
-        variables = {**inherited, "PYTHONPATH": str(Path(__file__).parent), "MAILFLEET_SKIPPED": str(skipped), **environment}
+        variables = {**inherited, "PYTHONPATH": str(Path(__file__).parent), "MAILFLEET_SKIPPED": str(skipped), "MAILFLEET_FAILED": str(failed), **environment}
         done = subprocess.run([sys.executable, suite, *words], capture_output=True, text=True, timeout=20, env=variables)
         return done.returncode, done.stdout.splitlines()
 
     code, lines = run()
     require(code == 1 and lines[-1] == "2 passed, 1 failed, 2 skipped", f"exit {code}: {lines}")
+    lines = [line for line in lines if line != "more"]
     require([line.split()[0] for line in lines[:5]] == ["ok", "FAILED", "skipped", "ok", "skipped"], f"{lines}")
     require(lines[3].endswith(": 7") and "| 1 | 2 |" in lines, f"{lines}")
+    told = failed.read_text().splitlines()
+    require((told[:2], told[-1]) == (["suite: wrong: Breach: a breach", "  more"], "  … 11 lines more above"), f"{told}")
     require(skipped.read_text() == "suite: absent: needs a part\nsuite: not made: needs another part\n", skipped.read_text())
     for words, environment, expected, last in (
         (["--only", "right"], {}, 0, "1 passed, 0 failed, 0 skipped"),

@@ -19,6 +19,7 @@ mod generations;
 mod hash_file;
 mod held;
 mod history;
+mod jobs;
 mod keys;
 mod mailed;
 mod meta;
@@ -67,6 +68,7 @@ pub use facts::{Facts, RecordedFacts};
 pub use forget::Forgotten;
 pub use hash_file::AddressSet;
 pub use history::{Failure, HistoryOf, HistoryRow, Transition};
+use jobs::Jobs;
 pub use people::{EventRow, Known};
 pub use place::LedgerPlace;
 pub use reader::{LedgerReader, RecipientRow, RunSummary};
@@ -135,15 +137,6 @@ struct Shared {
     reader: Mutex<Option<LedgerReader>>,
 }
 
-/// Who carries out jobs.
-enum Jobs {
-    /// The writing thread.
-    Thread(mpsc::Sender<Job>),
-    /// Whoever asks, in simulated time, where nothing may happen beside anything else; a job begins and ends after pauses.
-    #[cfg(test)]
-    Asker(Mutex<Writer>, Box<dyn Fn() -> Duration + Send + Sync>),
-}
-
 impl Ledger {
     /// Locks the state folder, opens the ledger in it (created if absent) and takes it over: an earlier process that is still
     /// running can no longer write to it. Blocking.
@@ -160,7 +153,7 @@ impl Ledger {
         let epoch = writer.book.epoch;
         let (jobs, waiting) = mpsc::channel(QUEUE);
         if location.database().is_some() {
-            beat(jobs.downgrade())?;
+            jobs::beat(jobs.downgrade())?;
         }
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
@@ -179,7 +172,7 @@ impl Ledger {
         let location = location.into();
         let writer = Writer::open(&location, options)?;
         let (seed, epoch) = (writer.seed, writer.book.epoch);
-        Ok(Self { shared: Arc::new(Shared::new(location, seed, epoch, Jobs::Asker(Mutex::new(writer), pause), None)) })
+        Ok(Self { shared: Arc::new(Shared::new(location, seed, epoch, Jobs::Asker(Box::new(Mutex::new(writer)), pause), None)) })
     }
 
     /// The ledger's random seed, on which every pick of a server depends. It never changes.
@@ -538,15 +531,7 @@ impl Ledger {
             // The caller may be gone; the job is carried out all the same.
             let _ = answer.send(work(writer));
         });
-        match self.shared.jobs.as_ref().ok_or_else(LedgerError::closed)? {
-            Jobs::Thread(jobs) => jobs.send(job).await.map_err(|_| LedgerError::closed())?,
-            #[cfg(test)]
-            Jobs::Asker(writer, pause) => {
-                tokio::time::sleep(pause()).await;
-                writer.lock().unwrap_or_else(PoisonError::into_inner).carry_out(job);
-                tokio::time::sleep(pause()).await;
-            }
-        }
+        self.shared.jobs.as_ref().ok_or_else(LedgerError::closed)?.have_done(job).await?;
         answered.await.map_err(|_| LedgerError::closed())?
     }
 }
@@ -583,26 +568,6 @@ impl Shared {
         }
         answer
     }
-}
-
-/// Has the writing thread heard of for as long as the ledger is open.
-fn beat(jobs: mpsc::WeakSender<Job>) -> Result<(), LedgerError> {
-    let beating = move || {
-        std::thread::sleep(tenure::BEAT);
-        while let Some(open) = jobs.upgrade() {
-            let beat: Job = Box::new(|writer| {
-                if let Err(error) = writer.book.beat() {
-                    tracing::debug!(%error, "the lease of the ledger was not extended");
-                }
-            });
-            // A full queue is heard of by itself.
-            let _ = open.try_send(beat);
-            drop(open);
-            std::thread::sleep(tenure::BEAT);
-        }
-    };
-    let started = std::thread::Builder::new().name("ledger-lease".to_owned()).spawn(beating);
-    started.map(drop).map_err(|e| LedgerError::new(LedgerErrorKind::Io, format!("the ledger's thread could not be started ({e})")))
 }
 
 impl Drop for Shared {

@@ -226,7 +226,7 @@ impl Storm {
                 }
                 End::Stopped => self.figures.stops += 1,
             }
-            self.now_ms += 1 + i64::try_from([0, 500, 90_000][self.chance.below(3)]).expect("small");
+            self.now_ms += 1 + [0, 500, 90_000][self.chance.below(3)];
         }
         self.check()?;
         let _ = std::fs::remove_dir_all(&self.folder);

@@ -180,19 +180,15 @@ impl SimulatedServer {
         if let Some(pass) = pass {
             pass.written(tokio::time::Instant::now().into_std());
         }
-        match fate {
-            Fate::Taken => {
-                self.pause(self.latency_ms).await;
-                Outcome::Accepted { reply: "250 2.0.0 Ok".to_owned() }
-            }
-            _ => {
-                if matches!(fate, Fate::Hangs { .. }) {
-                    self.pause(HANG_MS).await;
-                }
-                self.world().unknown += 1;
-                Outcome::Unknown(lost())
-            }
+        if let Fate::Taken = fate {
+            self.pause(self.latency_ms).await;
+            return Outcome::Accepted { reply: "250 2.0.0 Ok".to_owned() };
         }
+        if let Fate::Hangs { .. } = fate {
+            self.pause(HANG_MS).await;
+        }
+        self.world().unknown += 1;
+        Outcome::Unknown(lost())
     }
 }
 
